@@ -1,7 +1,7 @@
 """Mutual recognition (检查检验结果互认): may another member's result stand in for the examination just ordered? Pure.
 
 Time     a result stands from `effective_s` up to and without `effective_s + days * 86,400`.
-Source   医疗机构检查检验结果互认管理办法 (国卫医发〔2022〕6号), its list of cases in which an examination may be repeated; table: `recognition_table`.
+Source   医疗机构检查检验结果互认管理办法 (国卫医发〔2022〕6号), its list of cases that may be repeated; table: `recognition_table`.
 """
 
 from collections.abc import Iterable

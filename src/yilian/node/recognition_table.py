@@ -1,7 +1,7 @@
 """Which results may stand in for a new examination, and for how long: the default table of a network.
 
-Source   validity: design "Mutual recognition" (electrolytes 7 d, lipids and glucose 30 d, HbA1c 60 d); codes: LOINC. Codes of one analyte differ only
-         in the unit of the result (mass or molar); serum and whole blood, fasting and random are different analytes (ADR-0031).
+Source   validity: design "Mutual recognition" (electrolytes 7 d, lipids and glucose 30 d, HbA1c 60 d); codes: LOINC. Codes of one
+         analyte differ only in the unit of the result (mass or molar); serum and whole blood, fasting and random are different analytes (ADR-0031).
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class Table:
     days: Mapping[str, int]
 
     def __post_init__(self) -> None:
-        every = [code for row in (*self.analytes, *self.panels) for code in row.codes]
+        every = [code for row in self.analytes for code in row.codes] + [code for row in self.panels for code in row.codes]
         assert len(every) == len(set(every)), "a LOINC code stands for one row only"
         assert all(row.group in self.days for row in self.analytes), "every group has a validity"
         assert all(1 <= days <= DAYS_MAX for days in self.days.values()), "a validity is 1 to 366 days"
@@ -58,7 +58,7 @@ class Table:
         return self.days[analyte.group] * 86_400
 
     def revised(self, days: Mapping[str, int]) -> Self:
-        """Return the table with a network's own validities for some groups; an unknown group or length is the operator's defect and asserted."""
+        """Return the table with a network's own validities for some groups; a group or length that makes no sense is asserted."""
         assert set(days) <= set(self.days), "only groups of the table can be revised"
         return replace(self, days={**self.days, **days})
 
