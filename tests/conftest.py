@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).parent.parent
 
 # A test never flakes: examples are derived from the test itself, and no example is judged by how long it took.
-settings.register_profile("fast", derandomize=True, deadline=None, max_examples=60, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "fast", derandomize=True, deadline=None, max_examples=60, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile("deep", parent=settings.get_profile("fast"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 

@@ -68,7 +68,7 @@ if ! { [ -x "$venv/bin/python" ] && new_enough "$venv/bin/python" && "$venv/bin/
 fi
 
 count=$(grep -c '^[a-z0-9]' "$lock")
-say "installing $count packages from $lock, each checked against its hash; this takes about a minute the first time ..."
+say "installing $count packages from $lock, each checked against its hash (the first time only) ..."
 pip=("$venv/bin/python" -m pip --disable-pip-version-check --no-input)
 if ! "${pip[@]}" install --quiet --require-hashes --only-binary :all: -r "$lock" >&2; then
     stop "the packages of $lock could not be installed. The lines above are pip's; without a network, point pip at a folder of wheels (PIP_NO_INDEX=1 PIP_FIND_LINKS=DIR), then run the same command again."
