@@ -1,0 +1,114 @@
+"""Deterministic CBOR: the only encoding that is hashed, signed or stored as state.
+
+Source   RFC 8949 section 4.2.1 (core deterministic encoding, bytewise key order). `cbor2`'s `canonical=True` is *not* it: that orders keys by
+         length first (RFC 7049), so we order the maps ourselves and let `cbor2` write them as they stand.
+Values   None, bool, int in [-2**64, 2**64), bytes, str, list, and dict with int or str keys. No floats, no tags.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias, Union
+
+import cbor2
+
+Value: TypeAlias = Union[None, bool, int, bytes, str, "list[Value]", "dict[int, Value]", "dict[str, Value]"]
+
+INT_MIN, INT_MAX = -(2**64), 2**64 - 1  # RFC 8949 section 3.1: what major types 0 and 1 hold without a bignum tag
+DEPTH_MAX = 16  # deeper than any shape of ours (the deepest, a voucher's, has 7); a bound so that hostile nesting costs nothing
+
+_LEAVES = frozenset({bytes, str, bool, type(None)})
+
+
+class Malformed(ValueError):
+    """Bytes that are not what our encoder would write, or a value that has no encoding."""
+
+
+def encode(value: object) -> bytes:
+    """Return the one encoding of `value`.
+
+    Raises   Malformed, if it has none (a float, a tag, a key that is neither int nor str, an integer out of range).
+    """
+    return cbor2.dumps(_ordered(value, DEPTH_MAX))
+
+
+def decode(data: bytes) -> Value:
+    """Return the value that `data` encodes, if and only if `encode` would write exactly `data`.
+
+    Refuses duplicate keys, unordered keys, indefinite lengths, long integers, tags, floats and trailing bytes: all of which
+    `cbor2.loads` accepts.
+
+    Raises   Malformed
+    """
+    try:
+        value = cbor2.loads(data, max_depth=DEPTH_MAX, allow_indefinite=False, allow_duplicate_keys=False)
+    except (cbor2.CBORDecodeError, TypeError, ValueError, OverflowError) as error:
+        raise Malformed(type(error).__name__) from error
+    _check(value)
+    if cbor2.dumps(value) != data:
+        raise Malformed("NOT_DETERMINISTIC")
+    return value  # type: ignore[no-any-return]
+
+
+def _check(value: object) -> None:
+    """Raise Malformed unless `value` is of our types and every map stands in order."""
+    kind = type(value)
+    if kind in _LEAVES:
+        return
+    if kind is int:
+        if not INT_MIN <= value <= INT_MAX:  # type: ignore[operator]
+            raise Malformed("INTEGER_OUT_OF_RANGE")  # a bignum tag: it would re-encode to the same bytes
+    elif kind is list:
+        for item in value:  # type: ignore[attr-defined]
+            if type(item) is not bytes:
+                _check(item)
+    elif kind is dict:
+        _check_order(value)  # type: ignore[arg-type]
+        for item in value.values():  # type: ignore[attr-defined]
+            if type(item) is not bytes:
+                _check(item)
+    else:
+        raise Malformed("TYPE_NOT_ALLOWED")
+
+
+def _check_order(mapping: dict[object, object]) -> None:
+    last = -1
+    for key in mapping:  # the common case: small non-negative integers, whose bytewise order is their own
+        if type(key) is not int or key <= last or key > INT_MAX:
+            break
+        last = key
+    else:
+        return
+    keys = [_key_bytes(key) for key in mapping]
+    if any(a >= b for a, b in zip(keys, keys[1:], strict=False)):
+        raise Malformed("KEYS_NOT_IN_ORDER")
+
+
+def _key_bytes(key: object) -> bytes:
+    if type(key) is int and INT_MIN <= key <= INT_MAX:
+        return cbor2.dumps(key)
+    if type(key) is str:
+        return cbor2.dumps(key)
+    raise Malformed("KEY_TYPE_NOT_ALLOWED")
+
+
+def _ordered(value: object, depth: int) -> object:
+    """Return `value` with every map in bytewise key order, checked on the way."""
+    kind = type(value)
+    if kind in _LEAVES:
+        return value
+    if kind is int:
+        if not INT_MIN <= value <= INT_MAX:  # type: ignore[operator]
+            raise Malformed("INTEGER_OUT_OF_RANGE")
+        return value
+    if depth == 0:
+        raise Malformed("TOO_DEEP")
+    if kind is list or kind is tuple:
+        return [_ordered(item, depth - 1) for item in value]  # type: ignore[attr-defined]
+    if kind is dict:
+        pairs = sorted((_key_bytes(key), key) for key in value)  # type: ignore[attr-defined]
+        return {key: _ordered(value[key], depth - 1) for _, key in pairs}  # type: ignore[index]
+    if isinstance(value, int):  # IntEnum members are written as the number they stand for
+        return _ordered(int(value), depth)
+    if isinstance(value, bytes):
+        return bytes(value)
+    raise Malformed("TYPE_NOT_ALLOWED")

@@ -1,0 +1,181 @@
+"""A transaction is a SCITT Signed Statement: how one is built, approved, signed and read.
+
+Shape    COSE_Sign1, tag 18. Protected `{1: -8, 3: content type, 4: kid, 15: {1: iss, 2: sub, 4: exp}, -70001: network, -70002: nonce}`,
+         unprotected `{}`, payload `CBOR([kind, body, approvals])`, approvals `[[public key, signature], ...]`.
+Source   design 02 "Transaction"; RFC 9943; RFC 9052; RFC 9597.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from yilian.base import cose
+from yilian.base.codec import Malformed, decode, encode
+from yilian.base.keys import PUBLIC_KEY_SIZE, SIGNATURE_SIZE, SigningKey
+from yilian.base.merkle import leaf_hash
+from yilian.base.refusals import Reason, Refused, require
+
+CONTENT_TYPE = "application/yilian-transaction+cbor"
+APPROVAL_CONTENT_TYPE = "application/yilian-approval+cbor"
+PAYLOAD_SIZE_BYTES_MAX = 64 * 1024  # design 02
+TRANSACTION_SIZE_BYTES_MAX = PAYLOAD_SIZE_BYTES_MAX + 1024  # room for the header (under 300 bytes) and the signature
+APPROVALS_MAX = 16  # design 02
+MEMBER_ID_LENGTH_MAX = 32  # design 02: ASCII
+AHEAD_S_MAX = 3_600  # design 02: `exp` is at most one hour ahead
+NONCE_MAX = 2**64 - 1
+
+_APPROVAL_PROTECTED = encode({cose.ALG: cose.EDDSA, cose.CONTENT_TYPE: APPROVAL_CONTENT_TYPE})
+
+_HEADER_LABELS = [cose.ALG, cose.CONTENT_TYPE, cose.KID, cose.CWT_CLAIMS, cose.NETWORK, cose.NONCE]  # all of them, in bytewise order
+_CLAIM_LABELS = [cose.CLAIM_ISS, cose.CLAIM_SUB, cose.CLAIM_EXP]
+
+Approval = tuple[bytes, bytes]  # public key, signature
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the envelope says: who carries (`iss`, `kid`), what kind (`sub`), until when (`exp`), where, and which number."""
+
+    network: bytes
+    kid: bytes
+    issuer: str
+    subject: str
+    exp_s: int
+    nonce: int
+
+    def encoded(self) -> bytes:
+        """Return the exact protected bytes, which an approver receives before approving."""
+        claims = {cose.CLAIM_ISS: self.issuer, cose.CLAIM_SUB: self.subject, cose.CLAIM_EXP: self.exp_s}
+        return encode(
+            {
+                cose.ALG: cose.EDDSA,
+                cose.CONTENT_TYPE: CONTENT_TYPE,
+                cose.KID: self.kid,
+                cose.CWT_CLAIMS: claims,
+                cose.NETWORK: self.network,
+                cose.NONCE: self.nonce,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A well-formed transaction. Nothing about it has been checked but its form."""
+
+    id: bytes
+    header: Header
+    protected: bytes
+    payload: bytes
+    signature: bytes
+    kind: int
+    body: dict[int, Any]
+    approvals: tuple[Approval, ...]
+
+    def signed_bytes(self) -> bytes:
+        """Return what the carrier signed."""
+        return cose.to_be_signed(self.protected, self.payload)
+
+    def approved_bytes(self) -> bytes:
+        """Return what each approver signed."""
+        return approval_message(self.protected, act_bytes(self.kind, self.body))
+
+
+def act_bytes(kind: int, body: dict[int, Any]) -> bytes:
+    """Return `CBOR([kind, body])`: the part of a transaction that an approval covers."""
+    return encode([kind, body])
+
+
+def approval_message(protected: bytes, act: bytes) -> bytes:
+    """Return the Sig_structure that an approver signs: bound to this envelope by `external_aad`, so that it works once."""
+    return cose.to_be_signed(_APPROVAL_PROTECTED, act, external_aad=protected)
+
+
+def approve(key: SigningKey, protected: bytes, act: bytes) -> Approval:
+    """Return the approval of `act` in the envelope `protected`."""
+    return key.public_key, key.sign(approval_message(protected, act))
+
+
+def assemble(carrier_key: SigningKey, protected: bytes, kind: int, body: dict[int, Any], approvals: Sequence[Approval] = ()) -> bytes:
+    """Return the signed transaction's bytes."""
+    payload = encode([kind, body, [list(approval) for approval in approvals]])
+    signature = carrier_key.sign(cose.to_be_signed(protected, payload))
+    return cose.Sign1(protected, {}, payload, signature).encoded()
+
+
+def sign(carrier_key: SigningKey, header: Header, kind: int, body: dict[int, Any], approvers: Iterable[SigningKey] = ()) -> bytes:
+    """Return a transaction that is approved and signed at once, where one process holds every key."""
+    protected, act = header.encoded(), act_bytes(kind, body)
+    return assemble(carrier_key, protected, kind, body, [approve(key, protected, act) for key in approvers])
+
+
+def transaction_id(data: bytes) -> bytes:
+    """Return the id: the RFC 9162 leaf hash of the bytes as received."""
+    return leaf_hash(data)
+
+
+def parse(data: bytes) -> Transaction:
+    """Return the transaction that `data` is, if it is well-formed.
+
+    Refuses  BAD_BYTES, TOO_LARGE, TOO_MANY_APPROVALS, APPROVED_TWICE
+    """
+    require(len(data) <= TRANSACTION_SIZE_BYTES_MAX, Reason.TOO_LARGE, size_bytes=len(data))
+    try:
+        outer = cose.parse_sign1(data)
+        header = parse_header(outer.protected)
+        if outer.unprotected or outer.payload is None or len(outer.signature) != SIGNATURE_SIZE:
+            raise Malformed("NOT_A_TRANSACTION")
+        require(len(outer.payload) <= PAYLOAD_SIZE_BYTES_MAX, Reason.TOO_LARGE, size_bytes=len(outer.payload))
+        kind, body, approvals = _parse_payload(outer.payload)
+    except Malformed as error:
+        raise Refused(Reason.BAD_BYTES) from error
+    require(len(approvals) <= APPROVALS_MAX, Reason.TOO_MANY_APPROVALS, approvals=len(approvals))
+    if len(approvals) > 1:
+        require(len({key for key, _ in approvals}) == len(approvals), Reason.APPROVED_TWICE)
+    return Transaction(leaf_hash(data), header, outer.protected, outer.payload, outer.signature, kind, body, approvals)
+
+
+def parse_header(protected: bytes) -> Header:
+    """Return the header that the protected bytes are.
+
+    Raises   Malformed
+    """
+    header = cose.parse_protected(protected)
+    claims = header.get(cose.CWT_CLAIMS)
+    if list(header) != _HEADER_LABELS or type(claims) is not dict or list(claims) != _CLAIM_LABELS:
+        raise Malformed("NOT_OUR_HEADER")
+    alg, content_type, kid, _, network, nonce = header.values()
+    issuer, subject, exp_s = claims.values()
+    is_typed = type(kid) is bytes and type(network) is bytes and type(issuer) is str and type(subject) is str
+    is_numbered = type(nonce) is int and 0 <= nonce <= NONCE_MAX and type(exp_s) is int and exp_s >= 0
+    if alg != cose.EDDSA or content_type != CONTENT_TYPE or not is_typed or not is_numbered:
+        raise Malformed("NOT_OUR_HEADER")
+    if not (0 < len(issuer) <= MEMBER_ID_LENGTH_MAX and issuer.isascii()):
+        raise Malformed("NOT_OUR_HEADER")
+    return Header(network, kid, issuer, subject, exp_s, nonce)
+
+
+def _parse_payload(payload: bytes) -> tuple[int, dict[int, Any], tuple[Approval, ...]]:
+    outer = decode(payload)
+    if type(outer) is not list or len(outer) != 3:  # noqa: PLR2004 - [kind, body, approvals]
+        raise Malformed("NOT_A_PAYLOAD")
+    kind, body, approvals = outer
+    if type(kind) is not int or type(body) is not dict or type(approvals) is not list:
+        raise Malformed("NOT_A_PAYLOAD")
+    return kind, _int_keyed(body), tuple([_parse_approval(item) for item in approvals])
+
+
+def _int_keyed(body: dict[Any, Any]) -> dict[int, Any]:
+    for key in body:
+        if type(key) is not int:
+            raise Malformed("BODY_IS_NOT_INT_KEYED")
+    return body
+
+
+def _parse_approval(item: object) -> Approval:
+    if type(item) is list and len(item) == 2:  # noqa: PLR2004 - [public key, signature]
+        key, signature = item
+        if type(key) is bytes and type(signature) is bytes and len(key) == PUBLIC_KEY_SIZE and len(signature) == SIGNATURE_SIZE:
+            return key, signature
+    raise Malformed("NOT_AN_APPROVAL")
