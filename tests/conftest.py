@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 settings.register_profile(
     "fast", derandomize=True, deadline=None, max_examples=60, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("brief", parent=settings.get_profile("fast"), max_examples=15)
 settings.register_profile("deep", parent=settings.get_profile("fast"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
