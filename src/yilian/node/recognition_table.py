@@ -1,7 +1,8 @@
 """Which results may stand in for a new examination, and for how long: the default table of a network.
 
 Source   validity: design "Mutual recognition" (electrolytes 7 d, lipids and glucose 30 d, HbA1c 60 d); codes: LOINC. Codes of one
-         analyte differ only in the unit of the result (mass or molar); serum and whole blood, fasting and random are different analytes (ADR-0031).
+         analyte differ only in the unit of the result (mass or molar) or its method; serum and whole blood, fasting and random are
+         different analytes (ADR-0031).
 """
 
 from collections.abc import Mapping
