@@ -13,8 +13,9 @@ resolve() {
 resolve "$@" requirements/run.in --output-file requirements/run.txt
 # The second lock holds the first one's versions, so that tests run on what a node runs on.
 resolve "$@" requirements/dev.in --constraint requirements/run.txt --output-file requirements/dev.txt
+resolve "$@" requirements/go.in --output-file requirements/go.txt
 if grep -n '://' requirements/*.txt; then
     echo "stopped: a lock names an address; see above" >&2
     exit 1
 fi
-grep -c '^[a-z0-9]' requirements/run.txt requirements/dev.txt
+grep -c '^[a-z0-9]' requirements/*.txt

@@ -151,8 +151,8 @@ def rooms(names: list[str], root: Path, ratchet: Ratchet) -> Iterator[Finding]:
 
 
 def headings(root: Path, path: str, wanted: list[str], rule: str) -> Iterator[Finding]:
-    """Yield a finding unless the page's second-level headings are the wanted ones, in order."""
-    have = re.findall(r"^## (.+?)\s*$", (root / path).read_text(), re.MULTILINE)
+    """Yield a finding unless the page's headings (`## Name`, or a paragraph that begins `**Name.**`) are the wanted ones, in order."""
+    have = [a or b for a, b in re.findall(r"^(?:## (.+?)\s*$|\*\*([A-Z][\w ]+)\.\*\*)", (root / path).read_text(), re.MULTILINE)]
     if have != wanted:
         yield Finding(path, 0, rule, f"its headings are {', '.join(have) or 'none'}; they must be {', '.join(wanted)}")
 

@@ -27,9 +27,9 @@ def explained(root) -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.parametrize("lock", ["run", "dev"])
+@pytest.mark.parametrize("lock", ["run", "dev", "go"])
 def test_each_dependency_has_one_line_that_says_why(root, lock):
-    assert len(declared(root, lock)) >= 9
+    assert declared(root, lock) != set()
     assert sorted(explained(root)[lock]) == sorted(declared(root, lock))
 
 
@@ -42,7 +42,7 @@ def test_the_package_declares_what_a_node_is_locked_to(root):
     assert {dependency.split(";")[0] for dependency in project["dependencies"]} == wanted - tool
 
 
-@pytest.mark.parametrize("lock", ["run", "dev"])
+@pytest.mark.parametrize("lock", ["run", "dev", "go"])
 def test_every_locked_package_carries_hashes_and_no_address(root, lock):
     packages = locked(root, lock)
     assert {name.split("==")[0] for name, _ in packages} >= declared(root, lock)

@@ -181,6 +181,7 @@ def test_a_contract_room_says_the_five_things_in_order(tmp_path):
 def test_a_decision_is_one_page_and_its_number_is_taken_once(tmp_path):
     page = "# A\n## Context\n## Decision\n## Consequences\n## Enforced by\n"
     plant(tmp_path, "docs/adr/0001-a.md", page)
+    plant(tmp_path, "docs/adr/0002-a.md", "# A\n**Context.** x\n**Decision.**\n**Consequences.** x\n**Enforced by.** x\n")
     assert seen(tmp_path) == []
     plant(tmp_path, "docs/adr/0001-b.md", page + "x\n" * 60)
     assert seen(tmp_path) == [("docs/adr/0001-b.md", 0, "adr"), ("docs/adr/0001-b.md", 0, "adr")]
