@@ -10,7 +10,7 @@ step() {
     local name="$1" from=$SECONDS
     shift
     if "$@"; then printf 'ok      %-10s %s s\n' "$name" $((SECONDS - from))
-    else printf 'failed  %-10s %s s   (again: %s)\n' "$name" $((SECONDS - from)) "$*"; failed+=("$name")
+    else printf 'failed  %-10s %s s   (again: %s)\n' "$name" $((SECONDS - from)) "${*/fast_tests/make fast}"; failed+=("$name")
     fi
 }
 # pytest answers 5 where there is no test at all; that is no failure of a tree without tests.
