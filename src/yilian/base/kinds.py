@@ -7,10 +7,10 @@ A message is a frozen dataclass; its fields, in order, are the keys 1, 2, 3 ... 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Annotated, Any, Protocol, get_args, get_type_hints
 
-from yilian.base.refusals import Reason, Refused, require
+from yilian.base.refusals import Reason, require
 
 Writes = dict[bytes, bytes | None]  # key -> new value; None deletes the row
 
@@ -35,7 +35,11 @@ class Act:
     exp_s: int
     carrier: str  # the member whose node key signed the envelope
     approved_by: frozenset[bytes]  # public keys
-    members: tuple[str, ...] = ()  # members whose node keys are among `approved_by`, ascending
+    members: tuple[str, ...] = ()  # members whose node keys are among `approved_by`, ascending; filled where the kind asks for it
+
+    def approved_by_members(self, members: tuple[str, ...]) -> Act:
+        """Return the act with the members named whose node keys approved it."""
+        return replace(self, members=members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class Kind:
     approved_by: str
     decide: Callable[[StateView, Any, Act], Writes] | None
     fields: tuple[Field, ...]
+    asks_members: bool = False  # whether `Act.members` is wanted
 
     def read(self, body: dict[int, Any]) -> Any:  # noqa: ANN401 - an instance of `self.message`
         """Return the message that `body` is.
@@ -113,9 +118,17 @@ class Kind:
         return {number: value for number, value in values if value is not None}
 
 
-def kind(number: int, name: str, message: type[Any], approved_by: str, decide: Callable[[StateView, Any, Act], Writes] | None) -> Kind:
+def kind(
+    number: int,
+    name: str,
+    message: type[Any],
+    approved_by: str,
+    decide: Callable[[StateView, Any, Act], Writes] | None,
+    *,
+    asks_members: bool = False,
+) -> Kind:
     """Return the kind whose fields are read off the message's declaration."""
-    return Kind(number, name, message, approved_by, decide, fields_of(message))
+    return Kind(number, name, message, approved_by, decide, fields_of(message), asks_members)
 
 
 def fields_of(message: type[Any]) -> tuple[Field, ...]:
@@ -144,24 +157,3 @@ def by_number(*rooms: tuple[Kind, ...]) -> dict[int, Kind]:
         table[each.number] = each
     return table
 
-
-__all__ = [
-    "Act",
-    "Bytes2048",
-    "Digest32",
-    "Field",
-    "FieldType",
-    "Flag",
-    "Key32",
-    "Kind",
-    "Path",
-    "Refused",
-    "StateView",
-    "Tag16",
-    "Text64",
-    "Uint",
-    "Writes",
-    "by_number",
-    "fields_of",
-    "kind",
-]

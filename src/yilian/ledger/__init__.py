@@ -1,0 +1,89 @@
+"""Floor 2: the ledger, a deterministic function of signed transactions, with an append-only Merkle log of them (design 02).
+
+Files, in the order of an entry's life: `genesis` (who may carry), `screening` (form and signatures), `nonces` (once only), `versions` and
+`composed` (the contracts), `apply` (the step), `daily` (the day's leaf), `log`, `lthash`, `chain` (what a block adds up to), `receipts` and
+`answers` (what members sign about it), `snapshots` (how it is handed on), `verify` (how a stranger checks it).
+"""
+
+from yilian.ledger.answers import StateAnswer, parse_answer, sign_answer
+from yilian.ledger.apply import ACCEPTED, Applied, Result, apply
+from yilian.ledger.chain import BlockHeader, Chain, parse_chain, start
+from yilian.ledger.daily import ClosedDay, DailyLeaf, access_root, parse_daily_leaf
+from yilian.ledger.genesis import Founder, Genesis, parse_genesis
+from yilian.ledger.log import Frontier, Node, NodeStore, consistency, inclusion, root_at
+from yilian.ledger.nonces import RESTART_SKIP, WINDOW, highest_spent
+from yilian.ledger.overlay import Overlay, Rows
+from yilian.ledger.receipts import (
+    Checkpoint,
+    Proven,
+    open_receipt,
+    parse_checkpoint,
+    receipt,
+    sign_checkpoint,
+    split_transparent,
+    transparent,
+)
+from yilian.ledger.screening import KeyTable, Screened, screen
+from yilian.ledger.snapshots import Manifest, Restore, SnapshotRejected, chunks, describe, parse_manifest
+from yilian.ledger.verify import Consistency, Export, Item, NotProven, Report, Verified, parse_export, verify
+from yilian.ledger.versions import NEWEST, VersionMissing, rules_of
+
+__all__ = [
+    "ACCEPTED",
+    "NEWEST",
+    "RESTART_SKIP",
+    "WINDOW",
+    "Applied",
+    "BlockHeader",
+    "Chain",
+    "Checkpoint",
+    "ClosedDay",
+    "Consistency",
+    "DailyLeaf",
+    "Export",
+    "Founder",
+    "Frontier",
+    "Genesis",
+    "Item",
+    "KeyTable",
+    "Manifest",
+    "Node",
+    "NodeStore",
+    "NotProven",
+    "Overlay",
+    "Proven",
+    "Report",
+    "Restore",
+    "Result",
+    "Rows",
+    "Screened",
+    "SnapshotRejected",
+    "StateAnswer",
+    "Verified",
+    "VersionMissing",
+    "access_root",
+    "apply",
+    "chunks",
+    "consistency",
+    "describe",
+    "highest_spent",
+    "inclusion",
+    "open_receipt",
+    "parse_answer",
+    "parse_chain",
+    "parse_checkpoint",
+    "parse_daily_leaf",
+    "parse_export",
+    "parse_genesis",
+    "parse_manifest",
+    "receipt",
+    "root_at",
+    "rules_of",
+    "screen",
+    "sign_answer",
+    "sign_checkpoint",
+    "split_transparent",
+    "start",
+    "transparent",
+    "verify",
+]

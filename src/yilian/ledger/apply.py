@@ -1,0 +1,156 @@
+"""The ledger's one step: `(state, chain, header, transactions) -> (writes, results, leaves, app hash)`.
+
+A deterministic function on integers and bytes. On any bytes it gives results and never raises; what does raise is our defect, and the node
+stops. The order in a block decides every race.
+Source   design 02 "Verdicts", "State", "Block".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from yilian.base.kinds import Act, Writes, StateView
+from yilian.base.merkle import leaf_hash
+from yilian.base.refusals import Reason, Refused, require
+from yilian.base.times import day_of
+from yilian.base.transaction import AHEAD_S_MAX, transaction_id
+from yilian.contracts import directory
+from yilian.ledger import daily, lthash
+from yilian.ledger.chain import BlockHeader, Chain
+from yilian.ledger.log import Node
+from yilian.ledger.nonces import Windows
+from yilian.ledger.overlay import Overlay
+from yilian.ledger.screening import KeyTable, Screened, screen
+from yilian.ledger.versions import decide, rules_of
+
+ACCEPTED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one transaction: its place in the log, or the reason it has none."""
+
+    id: bytes
+    index: int | None
+    reason: int
+    facts: dict[str, int | str | bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a block does: to be made durable as a whole, or not at all."""
+
+    header: BlockHeader
+    chain: Chain
+    writes: Writes
+    results: tuple[Result, ...]
+    leaves: tuple[bytes, ...]
+    nodes: tuple[Node, ...]
+    days: tuple[daily.ClosedDay, ...]
+
+    @property
+    def app_hash(self) -> bytes:
+        """The 32 bytes that every replica must agree on."""
+        return self.chain.app_hash
+
+
+class _Block:
+    """The working of one block: an overlay, the replay windows, and the leaves so far."""
+
+    def __init__(self, view: StateView, chain: Chain, header: BlockHeader) -> None:
+        self.chain = chain
+        self.header = header
+        self.now_s = max(header.time_ms, chain.time_ms) // 1_000  # time does not run backwards
+        self.overlay = Overlay(view)
+        self.windows = Windows(view)
+        self.keys: KeyTable = chain.keys if chain.keys is not None else directory.key_table(view)
+        self.keys_now: KeyTable = self.keys
+        self.rules = rules_of(directory.rules_version_at(view, header.height))
+        self.leaves: list[bytes] = []
+        self.hashes: list[bytes] = []
+        self.days: list[daily.ClosedDay] = []
+
+    @property
+    def next_index(self) -> int:
+        return self.chain.log.size + len(self.leaves)
+
+    def append(self, leaf: bytes, digest: bytes) -> None:
+        self.leaves.append(leaf)
+        self.hashes.append(digest)
+
+    def close_days(self) -> None:
+        """Append the daily leaves that are due and drop the rows of old tags."""
+        last, today = day_of(self.chain.time_ms // 1_000), day_of(self.now_s)
+        if today <= last:
+            return
+        leaves, tags = daily.close_days(self.overlay, self.chain.network, range(last, today), lthash.digest(self.chain.lanes))
+        for leaf, of_day in zip(leaves, tags, strict=True):
+            self.days.append(daily.ClosedDay(leaf.day, self.next_index, of_day))
+            data = leaf.encoded()
+            self.append(data, leaf_hash(data))
+        self.overlay.take(daily.drop_old_tags(self.overlay, today))
+
+    def take(self, data: bytes, known: Screened | None) -> Result:
+        """Judge one transaction and keep what it writes."""
+        try:
+            screened = known if known is not None and self._still_holds(known) else screen(self.chain.network, self.keys, data)
+            self._spend(screened)
+            writes = self._decide(screened)
+        except Refused as no:
+            return Result(transaction_id(data), None, int(no.reason), no.facts)
+        index = self.next_index
+        self.overlay.take(writes)
+        self.append(data, screened.transaction.id)
+        if any(key.startswith(directory.PREFIX) for key in writes):
+            self.keys_now = directory.key_table(self.overlay)
+        return Result(screened.transaction.id, index, ACCEPTED, {})
+
+    def _still_holds(self, known: Screened) -> bool:
+        """Say whether a fact found at an earlier height is the one that this block's table would find."""
+        return self.keys.get(known.transaction.header.kid) == (known.carrier, known.carrier_key)
+
+    def _spend(self, screened: Screened) -> None:
+        header = screened.transaction.header
+        require(self.now_s < header.exp_s, Reason.EXPIRED, exp_s=header.exp_s)
+        require(header.exp_s - self.now_s <= AHEAD_S_MAX, Reason.TOO_FAR_AHEAD, exp_s=header.exp_s)
+        self.windows.spend(header.kid, header.nonce)
+
+    def _decide(self, screened: Screened) -> Writes:
+        transaction = screened.transaction
+        still = self.keys_now.get(transaction.header.kid) == (screened.carrier, screened.carrier_key)
+        require(still, Reason.MEMBER_SUSPENDED, member=screened.carrier)  # by an earlier entry of this very block
+        act = Act(
+            now_s=self.now_s,
+            height=self.header.height,
+            index=self.next_index,
+            exp_s=transaction.header.exp_s,
+            carrier=screened.carrier,
+            approved_by=frozenset([key for key, _ in transaction.approvals]),
+        )
+        return decide(self.rules, self.overlay, self.keys_now, transaction, act)
+
+
+def apply(
+    view: StateView, chain: Chain, header: BlockHeader, transactions: Sequence[bytes], known: Mapping[bytes, Screened] | None = None
+) -> Applied:
+    """Return what the block does to the state and the log. `known` holds transactions that were screened before, by their bytes."""
+    block = _Block(view, chain, header)
+    block.close_days()
+    facts = known or {}
+    results = tuple([block.take(data, facts.get(data)) for data in transactions])
+    block.overlay.take(block.windows.writes())
+    changes = list(block.overlay.changes())
+    removed = [(key, before) for key, before, _ in changes if before is not None]
+    added = [(key, after) for key, _, after in changes if after is not None]
+    frontier, nodes = chain.log.grown(block.hashes)
+    after = replace(
+        chain,
+        height=header.height,
+        time_ms=max(header.time_ms, chain.time_ms),
+        log=frontier,
+        lanes=lthash.changed(chain.lanes, removed, added) if changes else chain.lanes,
+        keys=block.keys_now,
+    )
+    writes: Writes = {key: value for key, _, value in changes}
+    return Applied(header, after, writes, results, tuple(block.leaves), tuple(nodes), tuple(block.days))

@@ -1,0 +1,77 @@
+"""Writes that are not yet in the state: one overlay for a block, on top of the last final state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from yilian.base.kinds import StateView, Writes
+
+
+class Overlay:
+    """The state as it will be after the writes taken so far; remembers what it read, so that a digest need not read again."""
+
+    def __init__(self, base: StateView) -> None:
+        """Begin with no writes over `base`."""
+        self._base = base
+        self._read: dict[bytes, bytes | None] = {}
+        self.writes: Writes = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value at `key` as written so far."""
+        if key in self.writes:
+            return self.writes[key]
+        return self.before(key)
+
+    def before(self, key: bytes) -> bytes | None:
+        """Return the value at `key` before any of the writes."""
+        if key in self._read:
+            return self._read[key]
+        value = self._base.get(key)
+        self._read[key] = value
+        return value
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, value) under `prefix` in ascending key order, as written so far."""
+        rows = dict(self._base.scan(prefix))
+        for key, value in self.writes.items():
+            if key.startswith(prefix):
+                if value is None:
+                    rows.pop(key, None)
+                else:
+                    rows[key] = value
+        yield from sorted(rows.items())
+
+    def take(self, writes: Writes) -> None:
+        """Add the writes of one accepted transaction."""
+        self.writes.update(writes)
+
+    def changes(self) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
+        """Yield (key, before, after) for each row that is different now."""
+        for key, after in self.writes.items():
+            before = self.before(key)
+            if before != after:
+                yield key, before, after
+
+
+class Rows:
+    """A state held in memory, for a first start and for tests: a dictionary seen as a StateView."""
+
+    def __init__(self, rows: dict[bytes, bytes] | None = None) -> None:
+        """Hold `rows`."""
+        self.rows = dict(rows or {})
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value at `key`, or None."""
+        return self.rows.get(key)
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, value) under `prefix`, ascending."""
+        yield from sorted((key, value) for key, value in self.rows.items() if key.startswith(prefix))
+
+    def take(self, writes: Writes) -> None:
+        """Apply writes."""
+        for key, value in writes.items():
+            if value is None:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = value

@@ -1,0 +1,46 @@
+"""Screening: what can be said of a transaction before its turn: its form, its network, its key and every signature on it.
+
+A function of the bytes and of the key table of the last final state, so that every replica and every worker process says the same.
+Nonce, `exp` and rules are judged only when the block is applied (design 02 "Verdicts").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from yilian.base.keys import is_signed
+from yilian.base.refusals import Reason, Refused, require
+from yilian.base.transaction import Transaction, parse
+
+KeyTable = Mapping[bytes, tuple[str, bytes]]  # kid -> member id, node key; active members only
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """A transaction whose form, network, carrier and signatures are good; a fact about bytes and one public key, true for ever."""
+
+    transaction: Transaction
+    carrier: str
+    carrier_key: bytes
+
+
+def screen(network: bytes, keys: KeyTable, data: bytes) -> Screened:
+    """Return what the transaction is, with every signature on it checked.
+
+    Refuses  BAD_BYTES, TOO_LARGE, TOO_MANY_APPROVALS, APPROVED_TWICE, WRONG_NETWORK, UNKNOWN_KEY, WRONG_ISSUER, BAD_SIGNATURE, BAD_APPROVAL
+    """
+    transaction = parse(data)
+    header = transaction.header
+    require(header.network == network, Reason.WRONG_NETWORK)
+    known = keys.get(header.kid)
+    if known is None:
+        raise Refused(Reason.UNKNOWN_KEY, kid=header.kid)
+    carrier, carrier_key = known
+    require(header.issuer == carrier, Reason.WRONG_ISSUER)
+    require(is_signed(carrier_key, transaction.signed_bytes(), transaction.signature), Reason.BAD_SIGNATURE)
+    if transaction.approvals:
+        message = transaction.approved_bytes()
+        for key, signature in transaction.approvals:
+            require(is_signed(key, message, signature), Reason.BAD_APPROVAL, key=key)
+    return Screened(transaction, carrier, carrier_key)

@@ -1,0 +1,137 @@
+"""Snapshots: the whole state at a height, in chunks that are the same bytes on every replica, and a restore that trusts none of them.
+
+Shape    A chunk is `CBOR([[key, value], ...])`, rows in ascending key order, closed before the row that would pass 8 MB. The manifest is
+         `CBOR(["yilian-snapshot-1", network id, height, time_ms, log size, [peaks], [SHA-256 of each chunk]])`.
+Restore  recomputes the state digest from the rows and the log root from the peaks, and compares both with an app hash that the restoring side
+         has from elsewhere (a signed daily leaf, a light client): the offer's own word counts for nothing.
+Source   design 02 "Block", "Snapshot".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from yilian.base.codec import Malformed, decode, encode
+from yilian.base.digests import sha256
+from yilian.ledger import lthash
+from yilian.ledger.chain import Chain
+from yilian.ledger.log import Frontier
+
+FORM = "yilian-snapshot-1"
+CHUNK_SIZE_BYTES = 8_000_000  # design 02: chunks of 8 MB
+ROW_OVERHEAD_BYTES = 11  # the most that CBOR adds to a row: an array head and two byte-string heads of up to 5 bytes
+
+
+class SnapshotRejected(ValueError):
+    """What was offered is not the state that the app hash stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a snapshot says it is."""
+
+    network: bytes
+    height: int
+    time_ms: int
+    log: Frontier
+    chunks: tuple[bytes, ...]  # SHA-256 of each
+
+    def encoded(self) -> bytes:
+        """Return the bytes to offer."""
+        return encode([FORM, self.network, self.height, self.time_ms, self.log.size, list(self.log.peaks), list(self.chunks)])
+
+
+def chunks(rows: Iterable[lthash.Row]) -> Iterator[bytes]:
+    """Yield the chunks of `rows`, which come in ascending key order."""
+    open_chunk: list[list[bytes]] = []
+    size_bytes = 0
+    for key, value in rows:
+        row_size_bytes = len(key) + len(value) + ROW_OVERHEAD_BYTES
+        if open_chunk and size_bytes + row_size_bytes > CHUNK_SIZE_BYTES:
+            yield encode(open_chunk)
+            open_chunk, size_bytes = [], 0
+        open_chunk.append([key, value])
+        size_bytes += row_size_bytes
+    if open_chunk:
+        yield encode(open_chunk)
+
+
+def describe(chain: Chain, chunk_digests: Iterable[bytes]) -> Manifest:
+    """Return the manifest of a snapshot of `chain`."""
+    return Manifest(chain.network, chain.height, chain.time_ms, chain.log, tuple(chunk_digests))
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Return the manifest that `data` is.
+
+    Raises   Malformed
+    """
+    match decode(data):
+        case [str(form), bytes(network), int(height), int(time_ms), int(size), [*peaks], [*digests]] if form == FORM:
+            return Manifest(network, height, time_ms, Frontier(size, tuple(peaks)), tuple(digests))
+        case _:
+            raise Malformed("NOT_A_MANIFEST")
+
+
+class Restore:
+    """A restore in progress: chunks are taken in order, each checked; the end is checked against the app hash."""
+
+    def __init__(self, manifest: Manifest, network: bytes, app_hash: bytes) -> None:
+        """Begin; `app_hash` comes from elsewhere than the offer.
+
+        Raises   SnapshotRejected, if it is another network's
+        """
+        if manifest.network != network:
+            raise SnapshotRejected("the snapshot is of another network")
+        self._manifest = manifest
+        self._app_hash = app_hash
+        self._lanes = lthash.EMPTY
+        self._taken = 0
+        self._last_key = b""
+
+    def take(self, chunk: bytes) -> list[lthash.Row]:
+        """Return the rows of the next chunk.
+
+        Raises   SnapshotRejected, if it is not the chunk that the manifest names, or its rows are not in order
+        """
+        if self._taken >= len(self._manifest.chunks) or sha256(chunk) != self._manifest.chunks[self._taken]:
+            raise SnapshotRejected(f"chunk {self._taken} is not the one that the manifest names")
+        try:
+            rows = [_row(item) for item in _list(decode(chunk))]
+        except Malformed as error:
+            raise SnapshotRejected(f"chunk {self._taken} is not a list of rows") from error
+        for key, _ in rows:
+            if key <= self._last_key:
+                raise SnapshotRejected(f"chunk {self._taken} has rows out of order")
+            self._last_key = key
+        self._lanes = lthash.changed(self._lanes, [], rows)
+        self._taken += 1
+        return rows
+
+    def finish(self) -> Chain:
+        """Return the chain to go on from.
+
+        Raises   SnapshotRejected, unless all chunks were taken and state and log are those of the app hash
+        """
+        if self._taken != len(self._manifest.chunks):
+            raise SnapshotRejected(f"only {self._taken} of {len(self._manifest.chunks)} chunks were taken")
+        manifest = self._manifest
+        chain = Chain(manifest.network, manifest.height, manifest.time_ms, manifest.log, self._lanes)
+        if chain.app_hash != self._app_hash:
+            raise SnapshotRejected("its rows and log are not those of the trusted app hash")
+        return chain
+
+
+def _list(value: object) -> list[object]:
+    if type(value) is not list:
+        raise Malformed("NOT_A_CHUNK")
+    return value
+
+
+def _row(item: object) -> lthash.Row:
+    match item:
+        case [bytes(key), bytes(value)]:
+            return key, value
+        case _:
+            raise Malformed("NOT_A_ROW")
