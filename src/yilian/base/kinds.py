@@ -73,6 +73,16 @@ Path = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of one shape in a contract's state. From it comes the table State of the contract's README."""
+
+    prefix: bytes
+    key: str  # what follows the prefix
+    row: type[Any]  # the dataclass that a row is
+    why: str  # what the row is kept for
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """One field of a message: its key in the body, its name and type, and whether it may be absent."""
 
@@ -156,4 +166,3 @@ def by_number(*rooms: tuple[Kind, ...]) -> dict[int, Kind]:
             raise ValueError(f"kind {each.number} {each.name} stands twice")
         table[each.number] = each
     return table
-

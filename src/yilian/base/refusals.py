@@ -64,6 +64,7 @@ class Reason(IntEnum):
     NO_REVIEW_DUE = 4014
     ISSUED_TOO_LONG = 4015
     MEMO_SIZE_WRONG = 4016
+    NOT_THE_GRANTS_CONTROL_KEY = 4017
 
     # anchor
     TICKED_ALREADY = 5001
@@ -104,6 +105,8 @@ class Reason(IntEnum):
     PARAMETER_OUT_OF_RANGE = 7019
     CREDENTIAL_ENDED = 7020
     PROPOSAL_NO_LONGER_APPLIES = 7021
+    NO_POWER_LEFT = 7022
+    MEMBER_REMOVED = 7023
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error: it is not named one
