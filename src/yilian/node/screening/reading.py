@@ -190,17 +190,16 @@ def findings_from(patient: Resource, resources: Iterable[Resource], now_s: int) 
     tc = _measured("tc", total, _CHOLESTEROL)
     good = _measured("hdl", hdl, _CHOLESTEROL)
     smoker = _smokes(smoking)
-    for part in (sbp, tc, good, smoker):
-        if isinstance(part, Unscored):
-            return part
+    if isinstance(sbp, Unscored) or isinstance(tc, Unscored) or isinstance(good, Unscored) or isinstance(smoker, Unscored):
+        return next(part for part in (sbp, tc, good, smoker) if isinstance(part, Unscored))
     conditions = by_type.get("Condition", [])
     return Findings(
         age_years=age_years,
         sex=Sex(patient["gender"]),
-        smoker=bool(smoker),
-        sbp_mmhg=float(sbp),  # type: ignore[arg-type]  # the loop above returned every Unscored
-        tc_mmol_l=float(tc),  # type: ignore[arg-type]
-        hdl_mmol_l=float(good),  # type: ignore[arg-type]
+        smoker=smoker,
+        sbp_mmhg=sbp,
+        tc_mmol_l=tc,
+        hdl_mmol_l=good,
         treated=_treated(by_type.get("MedicationStatement", []) + by_type.get("MedicationRequest", [])),
         diabetes=_has(conditions, _DIABETES_SNOMED, _DIABETES_ICD10) or _diabetic_hba1c(hba1c),
         cardiovascular_disease=_has(conditions, _CVD_SNOMED, _CVD_ICD10),
