@@ -13,7 +13,7 @@ import fhirkit
 import pytest
 
 from yilian.node.recognition import Order, Recognise, Result, Retest, RetestAllowed, check
-from yilian.node.screening import Assessment, Category, Region, assess, findings_from
+from yilian.node.screening import Assessment, Category, Findings, Region, assess, findings_from
 from yilian.node.screening.reading import effective_s
 from yilian.sim.members import CARE_MEMBERS, MEMBERS
 from yilian.sim.population import HE_NUMBER, ID_CARD_SYSTEM, LIN_NUMBER, Person, chart_bundle, local_system, make_population
@@ -157,23 +157,28 @@ def history(person: Person) -> list[Result]:
 
 
 @pytest.mark.parametrize("seed", [1, SEED])
-def test_the_story_holds_for_every_seed(seed: int) -> None:
-    lin = make_population(seed, 2, now_s=NOW_S)[LIN_NUMBER]
+@pytest.mark.parametrize("now_s", [NOW_S, 1_790_006_399, 1_790_006_400, 1_709_164_800])  # the region's midnight; a leap day
+def test_the_story_holds_for_every_seed_and_hour(seed: int, now_s: int) -> None:
+    lin = make_population(seed, 2, now_s=now_s)[LIN_NUMBER]
     assert (lin.name_zh, lin.home_clinic, list(lin.charts)) == ("林国栋", "clinic-1", ["clinic-1", "hospital-1"])
-    lipids = check(Order("24331-1", NOW_S), history(lin))
+    lipids = check(Order("24331-1", now_s), history(lin))
     assert isinstance(lipids, Recognise)
     assert {result.member for result in lipids.results} == {"hospital-1"}
-    assert check(Order("4548-4", NOW_S), history(lin)) == RetestAllowed(Retest.EXPIRED)
+    assert check(Order("4548-4", now_s), history(lin)) == RetestAllowed(Retest.EXPIRED)
 
 
 def test_the_clinic_finds_the_risk_in_its_own_chart(people: list[Person]) -> None:
     chart = people[LIN_NUMBER].charts["clinic-1"]
     found = findings_from(chart[0], chart, NOW_S)
-    answers = assess(found, europe=Region.MODERATE, asia_pacific=Region.MODERATE)  # type: ignore[arg-type]  # Unscored would fail in assess
-    for answer in answers.values():
-        assert isinstance(answer, Assessment)
-        assert answer.suggests_referral
-    assert next(iter(answers.values())).category is Category.VERY_HIGH  # type: ignore[union-attr]
+    assert isinstance(found, Findings)
+    made = [
+        answer for answer in assess(found, europe=Region.MODERATE, asia_pacific=Region.MODERATE).values() if isinstance(answer, Assessment)
+    ]
+    assert [(answer.percent, answer.category, answer.suggests_referral) for answer in made] == [
+        ("24.0", Category.VERY_HIGH, True),
+        ("15.5", Category.VERY_HIGH, True),
+        ("43.1", Category.HIGH, True),
+    ]
 
 
 def test_the_second_person_is_known_to_three_members(people: list[Person]) -> None:

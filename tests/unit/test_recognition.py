@@ -42,7 +42,8 @@ def test_what_is_not_final_does_not_stand(status: str) -> None:
 
 @pytest.mark.parametrize("status", ["final", "amended", "corrected"])
 def test_what_is_released_stands(status: str) -> None:
-    assert isinstance(check(Order("2093-3", NOW_S), [result("2093-3", DAY_S, status)]), Recognise)
+    seen = result("2093-3", DAY_S, status)
+    assert check(Order("2093-3", NOW_S), [seen]) == Recognise((seen,), NOW_S + 29 * DAY_S)
 
 
 def test_codes_that_differ_in_the_unit_only_are_one_analyte() -> None:

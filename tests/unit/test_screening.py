@@ -108,9 +108,10 @@ def test_outside_its_ages_score2_says_so(age: int) -> None:
     assert score2_asia_pacific(person, Region.LOW) == no
 
 
-@pytest.mark.parametrize("age", [40, 69])
-def test_the_first_and_last_year_are_inside(age: int) -> None:
-    assert isinstance(score2(replace(MAN, age_years=age), Region.LOW), Assessment)
+def test_the_first_and_last_year_are_inside_and_risk_grows_with_age() -> None:
+    risks = [scored(score2(replace(MAN, age_years=age), Region.LOW)).risk for age in range(40, 70)]
+    assert risks == sorted(risks)
+    assert 0 < risks[0] < risks[-1] < 1
 
 
 @pytest.mark.parametrize(("age", "inside"), [(29, False), (30, True), (74, True), (75, False)])
@@ -133,16 +134,19 @@ def test_who_has_cardiovascular_disease_is_past_screening() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "facts"),
+    ("person", "facts"),
     [
-        ({"tc_mmol_l": 213.0}, (("value", "tc_mmol_l"), ("given", "213.0"), ("low", "1.5"), ("high", "20.0"))),  # mg/dL in the mmol/L box
-        ({"sbp_mmhg": 14.0}, (("value", "sbp_mmhg"), ("given", "14.0"), ("low", "60.0"), ("high", "280.0"))),
-        ({"hdl_mmol_l": float("nan")}, (("value", "hdl_mmol_l"), ("given", "nan"), ("low", "0.2"), ("high", "5.0"))),
-        ({"tc_mmol_l": 1.6, "hdl_mmol_l": 1.6}, (("value", "hdl_mmol_l"), ("given", "1.6"), ("low", "0.2"), ("high", "1.6"))),
+        (
+            replace(MAN, tc_mmol_l=213.0),
+            (("value", "tc_mmol_l"), ("given", "213.0"), ("low", "1.5"), ("high", "20.0")),
+        ),  # mg/dL in the mmol/L box
+        (replace(MAN, sbp_mmhg=14.0), (("value", "sbp_mmhg"), ("given", "14.0"), ("low", "60.0"), ("high", "280.0"))),
+        (replace(MAN, hdl_mmol_l=float("nan")), (("value", "hdl_mmol_l"), ("given", "nan"), ("low", "0.2"), ("high", "5.0"))),
+        (replace(MAN, tc_mmol_l=1.6, hdl_mmol_l=1.6), (("value", "hdl_mmol_l"), ("given", "1.6"), ("low", "0.2"), ("high", "1.6"))),
     ],
 )
-def test_an_entry_error_is_named_instead_of_scored(wrong: dict[str, float], facts: tuple[tuple[str, str], ...]) -> None:
-    assert score2(replace(MAN, **wrong), Region.LOW) == Unscored(Why.VALUE_IMPLAUSIBLE, facts)  # type: ignore[arg-type]
+def test_an_entry_error_is_named_instead_of_scored(person: Findings, facts: tuple[tuple[str, str], ...]) -> None:
+    assert score2(person, Region.LOW) == Unscored(Why.VALUE_IMPLAUSIBLE, facts)
 
 
 def test_every_reason_has_a_sentence_in_both_languages() -> None:

@@ -19,7 +19,8 @@ _DONE, _USAGE, _REFUSED = 0, 2, 3
 
 
 def _tell(sentence: str) -> None:
-    print(f"signer: {sentence}", file=sys.stderr, flush=True)  # noqa: T201 - the practitioner's own terminal
+    sys.stderr.write(f"signer: {sentence}\n")  # the practitioner's own terminal
+    sys.stderr.flush()
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -47,7 +48,7 @@ def _create(path: Path, names: list[str]) -> int:
         _tell(f"{path} exists already; keys are never overwritten")
         return _REFUSED
     for name, key in public.items():
-        print(f"{name} {key.hex()}")  # noqa: T201 - the answer of the command
+        sys.stdout.write(f"{name} {key.hex()}\n")
     return _DONE
 
 

@@ -71,7 +71,8 @@ async def serve_socket(desk: Desk, path: Path, *, follows_input: bool) -> None:
     os.umask(0o177)  # the socket is born 0600: nobody else of this machine may ask
     server = await asyncio.start_unix_server(lambda reader, writer: converse(desk, reader, writer), path=str(path))
     looking = asyncio.create_task(_keep_looking(desk))
-    print(f"ready {path}", flush=True)  # noqa: T201 - the line that who started us waits for
+    sys.stdout.write(f"ready {path}\n")  # the line that who started us waits for
+    sys.stdout.flush()
     try:
         async with server:
             await (_end_of_input() if follows_input else server.serve_forever())

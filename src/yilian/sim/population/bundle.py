@@ -5,7 +5,7 @@ from typing import Any
 from yilian.sim.population.person import Person
 
 
-def _pointing(value: Any, known: dict[str, str]) -> Any:  # noqa: ANN401 - any part of FHIR JSON
+def _pointing(value: object, known: dict[str, str]) -> object:
     if isinstance(value, dict):
         return {
             name: known.get(part, part) if name == "reference" and isinstance(part, str) else _pointing(part, known)

@@ -50,7 +50,7 @@ class Chart:
         self.local_id = f"{'C' if self._member.kind == 'clinic' else 'H'}{self._member.id[-1]}{10_000_019 + number * 37:08}"
         self._patient = self._write("Patient", **_patient(who, member_id, self.local_id))
 
-    def _write(self, kind: str, **fields: Any) -> dict[str, str]:  # noqa: ANN401 - FHIR JSON
+    def _write(self, kind: str, **fields: object) -> dict[str, str]:
         made = str(uuid5(self._space, str(len(self.resources))))
         self.resources.append({"resourceType": kind, "id": made, **fields})
         return {"reference": f"{kind}/{made}"}
