@@ -27,8 +27,9 @@ from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
-import mutants
 import pytest
+
+import mutants
 
 KILLED_SHARE_PERCENT_MIN = 90  # design 01: coverage is no proof; issue of the first region
 TARGETS = ("src/yilian/contracts", "src/yilian/ledger")

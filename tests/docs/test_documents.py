@@ -4,8 +4,9 @@ import re
 import subprocess
 from pathlib import Path
 
-import documents
 import pytest
+
+import documents
 from documents import Command
 
 ROOT = Path(__file__).parent.parent.parent
