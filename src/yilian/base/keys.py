@@ -13,6 +13,7 @@ from nacl import bindings
 from nacl.exceptions import BadSignatureError, CryptoError
 
 from yilian.base.digests import sha256
+from yilian.base.edge_cases import EDGE_CASES
 
 SEED_SIZE = 32
 PUBLIC_KEY_SIZE = 32
@@ -60,3 +61,17 @@ def is_signed(public_key: bytes, message: bytes, signature: bytes) -> bool:
     except (BadSignatureError, CryptoError):
         return False
     return True
+
+
+class WrongVerifier(RuntimeError):
+    """The library that checks signatures here decides an edge case otherwise than the network does."""
+
+
+def self_test() -> None:
+    """Check the verifier on the edge cases; called once when a node starts.
+
+    Raises   WrongVerifier
+    """
+    for public_key, message, signature, verdict in EDGE_CASES:
+        if is_signed(bytes.fromhex(public_key), bytes.fromhex(message), bytes.fromhex(signature)) is not verdict:
+            raise WrongVerifier("this machine's libsodium decides Ed25519 edge cases otherwise than the network: install the pinned PyNaCl")
