@@ -12,29 +12,12 @@ Source   IHE ITI Privacy Consent on FHIR 1.1; hl7.org/fhir/R4/consent.html; desi
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from yilian.base.codec import Malformed
-from yilian.base.keys import KID_SIZE, PUBLIC_KEY_SIZE
-from yilian.base.times import datetime_text, seconds_of
+from yilian.base.datetimes import datetime_text, seconds_of
+from yilian.base.terms import ACT_REASON, CONFIDENTIALITY, PROTECTED, ConsentNotUnderstood, Terms
 
-PURPOSES: Final = ("TREAT", "ETREAT", "CAREMGT", "HPAYMT", "HOPERAT", "PUBHLTH", "HRESCH", "PATRQT")  # of v3-PurposeOfUse, those we act on
-CONFIDENTIALITY: Final = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
-ACT_CODE: Final = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
-ACT_REASON: Final = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
-ORDINARY: Final = ("U", "L", "M", "N")  # v3-Confidentiality up to "normal": what a grant opens without naming a label
-PROTECTED: Final = {  # opened only where a grant names it (PCF AdvancedSecurityTagVS, and V)
-    "R": CONFIDENTIALITY,
-    "V": CONFIDENTIALITY,
-    "ETH": ACT_CODE,
-    "ETHUD": ACT_CODE,
-    "OPIOIDUD": ACT_CODE,
-    "PSY": ACT_CODE,
-    "SEX": ACT_CODE,
-    "HIV": ACT_CODE,
-}
 CONSENT_SIZE_BYTES_MAX: Final = 16 * 1024  # a bound on hostile nesting; one of ours has under 3 kB
 
 GRANT_SYSTEM: Final = "urn:yilian:grant"
@@ -51,55 +34,8 @@ _PROFILE: Final = "https://profiles.ihe.net/ITI/PCF/StructureDefinition/IHE.PCF.
 _SCOPE: Final = "http://terminology.hl7.org/CodeSystem/consentscope"
 _PARTICIPATION: Final = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 _RESOURCE_TYPES: Final = "http://hl7.org/fhir/resource-types"
-_TYPE_NAME: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
-_MEMBER_ID: Final = re.compile(r"[!-~]{1,32}")  # design 02: ASCII, up to 32
-_ROLE_CODE: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
-
-class ConsentNotUnderstood(ValueError):
-    """The bytes are no Consent that this software understands completely; the sentence says where it stopped."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What a patient permits: who reads what at whom, for what, until when. Ends are exclusive; tuples stand in ascending order."""
-
-    control_key: bytes  # 32 bytes: the grant's id
-    patient: bytes  # 16 bytes: kid of R_h
-    holder: str
-    requester: str
-    purpose: str  # of PURPOSES
-    given_at_s: int
-    until_s: int
-    uses_max: int
-    interval_s: int | None = None  # of a standing grant: the least time between two sessions
-    resource_types: tuple[str, ...] = ()  # none named: all
-    data_from_s: int | None = None
-    data_until_s: int | None = None
-    labels_allowed: tuple[str, ...] = ()  # of PROTECTED, besides what is ordinary
-    labels_denied: tuple[str, ...] = ()
-    practitioner: bytes | None = None  # 32 bytes: this credential only
-    role: str | None = None
-    erase_at_s: int | None = None  # when the requester erases what it got
-
-    def __post_init__(self) -> None:
-        """Raise ConsentNotUnderstood unless every field is of its kind."""
-        _check_parties(self)
-        _check_scope(self)
-        _check_times(self)
-
-    def opens_type(self, resource_type: str) -> bool:
-        """Say whether resources of this type are within the grant."""
-        return not self.resource_types or resource_type in self.resource_types
-
-    def opens_labels(self, labels: tuple[str, ...]) -> bool:
-        """Say whether a resource with these security label codes is within the grant. An unknown label keeps it closed."""
-        return all(label in ORDINARY or (label in self.labels_allowed and label not in self.labels_denied) for label in labels)
-
-    def opens_instant(self, from_s: int, until_s: int) -> bool:
-        """Say whether a resource that speaks of [from_s, until_s) lies wholly within the period of the data."""
-        starts_inside = self.data_from_s is None or from_s >= self.data_from_s
-        return starts_inside and (self.data_until_s is None or until_s <= self.data_until_s)
+__all__ = ["ConsentNotUnderstood", "Terms", "build", "parse"]
 
 
 def build(terms: Terms) -> bytes:
@@ -122,46 +58,6 @@ def parse(data: bytes) -> Terms:
 
 def _refuse(sentence: str) -> NoReturn:
     raise ConsentNotUnderstood(sentence)
-
-
-def _check_parties(terms: Terms) -> None:
-    keys = ((terms.control_key, PUBLIC_KEY_SIZE), (terms.patient, KID_SIZE), (terms.practitioner or bytes(PUBLIC_KEY_SIZE), PUBLIC_KEY_SIZE))
-    if any(len(key) != size for key, size in keys):
-        _refuse("a key in the terms has the wrong length")
-    if not _MEMBER_ID.fullmatch(terms.holder) or not _MEMBER_ID.fullmatch(terms.requester):
-        _refuse("a member's id is printable ASCII of 1 to 32 characters")
-    if terms.role is not None and not _ROLE_CODE.fullmatch(terms.role):
-        _refuse("a role is 1 to 32 small letters, digits and hyphens")
-
-
-def _check_scope(terms: Terms) -> None:
-    if terms.purpose not in PURPOSES:
-        _refuse(f"the purpose is none of {', '.join(PURPOSES)}")
-    if not all(_TYPE_NAME.fullmatch(name) for name in terms.resource_types):
-        _refuse("a resource type is not one of FHIR's names")
-    if any(label not in PROTECTED for label in terms.labels_allowed + terms.labels_denied):
-        _refuse(f"a security label is none of {', '.join(PROTECTED)}")
-    for names in (terms.resource_types, terms.labels_allowed, terms.labels_denied):
-        if any(a >= b for a, b in zip(names, names[1:], strict=False)):
-            _refuse("names are listed once each, in ascending order")
-
-
-def _check_times(terms: Terms) -> None:
-    instants = (terms.given_at_s, terms.until_s, terms.data_from_s, terms.data_until_s, terms.erase_at_s)
-    try:
-        for instant_s in instants:
-            if instant_s is not None:
-                datetime_text(instant_s)
-                datetime_text(instant_s - 1)
-    except Malformed:
-        _refuse("an instant lies outside the years 1 to 9999")
-    if terms.given_at_s >= terms.until_s:
-        _refuse("the grant ends before it is given")
-    if terms.data_from_s is not None and terms.data_until_s is not None and terms.data_from_s >= terms.data_until_s:
-        _refuse("the period of the data ends before it begins")
-    counts = (terms.uses_max, 1 if terms.interval_s is None else terms.interval_s)
-    if any(type(count) is not int or not 1 <= count < 2**31 for count in counts):  # FHIR positiveInt
-        _refuse("uses and interval are positive numbers below 2147483648")
 
 
 # what terms look like as a Consent
@@ -224,7 +120,9 @@ def _recipient(terms: Terms) -> dict[str, Any]:
 
 
 def _recipient_role(terms: Terms) -> dict[str, Any]:
-    practitioner = {"identifier": {"system": CREDENTIAL_SYSTEM, "value": terms.practitioner.hex()}} if terms.practitioner is not None else None
+    practitioner = (
+        {"identifier": {"system": CREDENTIAL_SYSTEM, "value": terms.practitioner.hex()}} if terms.practitioner is not None else None
+    )
     code = [{"coding": [{"system": ROLE_SYSTEM, "code": terms.role}]}] if terms.role is not None else None
     return {
         "resourceType": "PractitionerRole",
@@ -271,3 +169,121 @@ def _members_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(text: str) -> NoReturn:
     _refuse(f"{text[:20]} is not a whole number")
+
+
+def _terms(said: object) -> Terms:
+    """Return the terms read off the places where they stand; `parse` then compares the whole."""
+    limits = {_text(_at(item, "url")): item for item in _list_at(said, "modifierExtension")}
+    interval, erase = limits.get(INTERVAL_S), limits.get(ERASE_AT)
+    requester, practitioner, role = _actor(said)
+    denied = _list_at(_at(said, "provision"), "provision", is_optional=True)
+    data = _at(said, "provision", "dataPeriod", is_optional=True)
+    erase_text = None if erase is None else _at(erase, "valueDateTime")
+    try:
+        return Terms(
+            control_key=_hex(_at(said, "identifier", 0, "value")),
+            patient=_hex(_at(said, "patient", "identifier", "value")),
+            holder=_text(_at(said, "organization", 0, "identifier", "value")),
+            requester=requester,
+            purpose=_text(_at(said, "provision", "purpose", 0, "code")),
+            given_at_s=seconds_of(_at(said, "dateTime")),
+            until_s=seconds_of(_at(said, "provision", "period", "end")) + 1,
+            uses_max=_whole(_at(limits.get(USES_MAX), "valuePositiveInt")),
+            interval_s=None if interval is None else _whole(_at(interval, "valuePositiveInt")),
+            resource_types=_codes(_list_at(_at(said, "provision"), "class", is_optional=True)),
+            data_from_s=_instant(data, "start"),
+            data_until_s=_end(data),
+            labels_allowed=_codes(_list_at(_at(said, "provision"), "securityLabel", is_optional=True)[1:]),
+            labels_denied=_codes(_list_at(denied[0], "securityLabel")) if denied else (),
+            practitioner=practitioner,
+            role=role,
+            erase_at_s=None if erase_text is None else seconds_of(erase_text),
+        )
+    except Malformed as error:
+        raise ConsentNotUnderstood("an instant is not written as YYYY-MM-DDThh:mm:ssZ") from error
+
+
+def _actor(said: object) -> tuple[str, bytes | None, str | None]:
+    """Return requester, practitioner and role of the one actor."""
+    actor = _at(said, "provision", "actor", 0, "reference")
+    if _at(actor, "reference", is_optional=True) is None:
+        return _text(_at(actor, "identifier", "value")), None, None
+    role = _at(said, "contained", 0)
+    practitioner = _at(role, "practitioner", "identifier", "value", is_optional=True)
+    code = _at(role, "code", 0, "coding", 0, "code", is_optional=True)
+    requester = _text(_at(role, "organization", "identifier", "value"))
+    return requester, None if practitioner is None else _hex(practitioner), None if code is None else _text(code)
+
+
+def _instant(period: object, end: str) -> int | None:
+    text = None if period is None else _at(period, end, is_optional=True)
+    return None if text is None else seconds_of(text)
+
+
+def _end(period: object) -> int | None:
+    last_s = _instant(period, "end")
+    return None if last_s is None else last_s + 1
+
+
+def _at(said: object, *path: str | int, is_optional: bool = False) -> Any:  # noqa: ANN401 - a piece of JSON
+    here = said
+    for step in path:
+        if isinstance(here, dict) and step in here:
+            here = here[step]
+        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+            here = here[step]
+        elif is_optional:
+            return None
+        else:
+            _refuse(f"the Consent lacks {'.'.join(map(str, path))}")
+    return here
+
+
+def _list_at(said: object, name: str, *, is_optional: bool = False) -> list[Any]:
+    found = _at(said, name, is_optional=is_optional)
+    if found is None:
+        return []
+    if not isinstance(found, list):
+        _refuse(f"{name} is not a list")
+    return found
+
+
+def _codes(codings: list[Any]) -> tuple[str, ...]:
+    return tuple(_text(_at(coding, "code")) for coding in codings)
+
+
+def _text(said: object) -> str:
+    if not isinstance(said, str):
+        _refuse("a text is not a text")
+    return said
+
+
+def _whole(said: object) -> int:
+    if type(said) is not int:
+        _refuse("a number is not a whole number")
+    return said
+
+
+def _hex(said: object) -> bytes:
+    try:
+        return bytes.fromhex(_text(said))
+    except ValueError as error:
+        raise ConsentNotUnderstood("a key is not written in hexadecimal digits") from error
+
+
+def _difference(said: object, meant: object, where: str) -> str | None:
+    """Return the place of the first thing that is said and not meant, or the other way round; types count (1 is not true)."""
+    if type(said) is not type(meant):
+        return where
+    if isinstance(said, dict) and isinstance(meant, dict):
+        strange = [name for name in (*said, *meant) if name not in meant or name not in said]
+        if strange:
+            return f"{where}.{strange[0][:40]}"
+        pairs = ((said[name], meant[name], f"{where}.{name}") for name in meant)
+    elif isinstance(said, list) and isinstance(meant, list):
+        if len(said) != len(meant):
+            return f"{where}, with {len(said)} items,"
+        pairs = ((said[i], meant[i], f"{where}[{i}]") for i in range(len(meant)))
+    else:
+        return None if said == meant else where
+    return next((found for found in (_difference(*pair) for pair in pairs) if found is not None), None)
