@@ -21,7 +21,22 @@ CORE_PLANTS = [
     ("import time", "clock", 1),
     ("from datetime import datetime\ny = datetime.now(None)", "clock", 2),
     ("import datetime\ny = datetime.date.today()", "clock", 2),
-    ("import random", "chance", 1),
+    ("from datetime import datetime\ny = datetime.utcnow()", "clock", 2),
+    *((f"import {name}", "chance", 1) for name in ("random", "secrets", "uuid")),
+    *(
+        (f"import {name}.inner", "outside", 1)
+        for name in ["asyncio", "concurrent", "http", "httpx", "io", "logging", "multiprocessing", "os", "pathlib"]
+    ),
+    *(
+        (f"import {name}", "outside", 1)
+        for name in ["queue", "selectors", "shutil", "socket", "ssl", "starlette", "subprocess", "tempfile", "threading"]
+    ),
+    *((f"import {name}", "outside", 1) for name in ("urllib", "uvicorn")),
+    ("y = 2j", "float", 1),
+    ("import numpy\ny = numpy.complex128(7)", "float", 2),
+    ("y = system.urandom(32)", "chance", 1),
+    ("y = open(7)", "outside", 1),
+    ("y = input()", "outside", 1),
     ("from secrets import token_bytes", "chance", 1),
     ("import nacl.utils", "chance", 1),
     ("key = SigningKey.generate()", "chance", 1),
@@ -35,6 +50,15 @@ CORE_PLANTS = [
     ("try:\n    f()\nexcept (KeyError, BaseException):\n    raise", "except", 3),
     ("try:\n    f()\nexcept:\n    raise", "except", 3),
     ("for x in {1, 2}:\n    f(x)", "set order", 1),
+    ("for x in {y for y in f()}:\n    f(x)", "set order", 1),
+    ("for x in frozenset(f()):\n    for y in f():\n        g(x)", "set order", 1),
+    *((f"y = {name}({{1, 2}})", "set order", 1) for name in ("bytes", "enumerate", "iter", "list", "tuple", "dict")),
+    *((f"y = {name}(f, {{1, 2}})", "set order", 1) for name in ("filter", "map", "zip")),
+    *((f"y: {name}[int] = f()\nz = list(y)", "set order", 2) for name in ("set", "frozenset", "t.Set", "abc.AbstractSet", "MutableSet")),
+    *((f"def f(a: set[int], b: set[int]) -> list:\n    return list(a {sign} b)", "set order", 2) for sign in "|&^-"),
+    ("def f(a: set[int]) -> list:\n    def g() -> list:\n        return list(a)\n    return g()", "set order", 3),
+    ("def f(*, a: set[int]) -> list:\n    if a:\n        return sum(list(a) for _ in ())", "set order", 3),
+    ("y = f(key={1}.pop())", "set order", 1),
     ("def f(keys: frozenset[bytes]) -> list:\n    return [k for k in keys]", "set order", 2),
     ("def f(keys: set[bytes]) -> list:\n    return list(keys - {b''})", "set order", 2),
     ("def f(keys: set[bytes]) -> bytes:\n    return b''.join(keys)", "set order", 2),
@@ -46,11 +70,19 @@ CORE_PLANTS = [
 
 CORE_CLEAN = [
     "y = 7 // 2",
-    "import math\ny = math.isqrt(7)",
+    *(f"import math\ny = math.{name}(7)" for name in ("comb", "factorial", "gcd", "isqrt", "lcm", "perm", "prod")),
+    *(f"y = {name}(x + 1 for x in {{1, 2}})" for name in ("all", "any", "frozenset", "len", "max", "min", "set", "sorted", "sum")),
+    "import timeit",
+    "import numpy as np\ny = np.uint16(7)",
+    "y = table.open(1).now()",
+    "def f(a: set[int]) -> int:\n    return 1\ndef g(a: list[int]) -> list:\n    return list(a)",
+    "def f(a: list[int], b: list[int]) -> list:\n    return list(a + b)",
+    "a = [1].pop()",
     "def f(keys: set[bytes]) -> list:\n    return sorted(keys)",
     "def f(keys: set[bytes]) -> bool:\n    return all(k for k in keys) and b'' in keys",
     "def f(keys: set[bytes]) -> set:\n    return {*keys, b''} | {k for k in keys}",
     "def f(keys: set[bytes]) -> list:\n    return [k for k in sorted(keys)]",
+    "class B:\n    keys: list[int]\nclass A:\n    keys: set[int]\ndef f(b):\n    return [k for k in b.keys]",
     "class A:\n    keys: set[int]\nclass B:\n    keys: list[int]\ndef f(b):\n    return [k for k in b.keys]",
     "try:\n    f()\nexcept KeyError:\n    pass",
 ]
@@ -69,6 +101,7 @@ TREE_PLANTS = [
     (TEST, "def test_works():\n    assert f()", (TEST, 1, "test name")),
     (TEST, "class TestIt:\n    def test_it_really_works(self):\n        assert f()", (TEST, 2, "test name")),
     (TEST, "import time\ntime.sleep(1)", (TEST, 2, "test sleeps")),
+    (TEST, "asyncio.sleep()", (TEST, 1, "test sleeps")),
     ("docs/adr/0001-a-page.md", "# x\n", ("docs/adr/0001-a-page.md", 0, "adr")),
     ("docs/adr/One.md", "# x\n", ("docs/adr/One.md", 0, "adr")),
 ]
@@ -115,6 +148,19 @@ def test_each_rule_of_the_tree_is_found_where_it_is_broken(tmp_path, path, text,
 )
 def test_doors_and_explained_exemptions_are_left_alone(tmp_path, text):
     plant(tmp_path, UPPER, text)
+    assert seen(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def test_nobody_else_and_not_after():\n    assert f()",
+        "async def test_it_yields_and_goes_on():\n    await asyncio.sleep(0)\n    assert f()",
+        "def helps():\n    return sleep",
+    ],
+)
+def test_sentences_that_do_not_wait_are_left_alone(tmp_path, code):
+    plant(tmp_path, TEST, code)
     assert seen(tmp_path) == []
 
 
