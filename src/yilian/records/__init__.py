@@ -1,0 +1,42 @@
+"""Records: one member's FHIR R4 store. Private: what is in here is health data.
+
+The door. `SqliteStore` is the embedded back end of the `RecordStore` protocol; a `Scope` narrows whatever it answers.
+"""
+from yilian.records.bundles import response_bundle, searchset
+from yilian.records.faults import (
+    BadQuery,
+    Conflict,
+    Gone,
+    Invalid,
+    Issue,
+    Malformed,
+    NotAllowed,
+    NotFound,
+    PreconditionFailed,
+    RecordFault,
+    StoreUnavailable,
+    TooLarge,
+    operation_outcome,
+)
+from yilian.records.query import Query, parse_query
+from yilian.records.scope import EVERYTHING, Scope
+from yilian.records.sqlite import SqliteStore
+from yilian.records.store import (
+    BundleOutcome,
+    Cipher,
+    EntryOutcome,
+    HistoryPage,
+    Page,
+    Pending,
+    Proof,
+    RecordStore,
+    Stored,
+    VersionKeys,
+    VersionKeyStore,
+)
+
+__all__ = [
+    "EVERYTHING", "BadQuery", "BundleOutcome", "Cipher", "Conflict", "EntryOutcome", "Gone", "HistoryPage", "Invalid", "Issue", "Malformed",
+    "NotAllowed", "NotFound", "Page", "Pending", "PreconditionFailed", "Proof", "Query", "RecordFault", "RecordStore", "Scope", "SqliteStore",
+    "StoreUnavailable", "Stored", "TooLarge", "VersionKeyStore", "VersionKeys", "operation_outcome", "parse_query", "response_bundle", "searchset",
+]
