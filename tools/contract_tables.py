@@ -55,6 +55,8 @@ def fields_table(row: type) -> str:
         numbers = ", ".join(f"{one.value} {one.name}" for one in hint) if isinstance(hint, type) and issubclass(hint, IntEnum) else ""
         meaning = "; ".join(part for part in (notes.get(name, ""), numbers) if part)
         rows.append((f"`{name}`", f"`{hint.__name__ if isinstance(hint, type) else hint}`", meaning))
+    if not any(meaning for _, _, meaning in rows):
+        return table(("Field", "Type"), (row[:2] for row in rows))
     return table(("Field", "Type", "Meaning"), rows)
 
 
