@@ -1,13 +1,13 @@
 """What a kind of transaction is: its number, its message's shape, and the function that decides it.
 
 A message is a frozen dataclass; its fields, in order, are the keys 1, 2, 3 ... of the transaction's body; a field that may be absent is
-`... | None = None`. From that one declaration come the shape check, the encoder and the tables in each contract's README.
+`... | None`. From that one declaration come the shape check, the encoder and the tables in each contract's README.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Protocol, get_args, get_type_hints
 
 from yilian.base.refusals import Reason, require
@@ -145,7 +145,7 @@ def fields_of(message: type[Any]) -> tuple[Field, ...]:
     """Return the fields of a message class, numbered from 1 in the order of their declaration."""
     hints = get_type_hints(message, include_extras=True)
     return tuple(
-        Field(number, field.name, _field_type(hints[field.name]), field.default is not MISSING)
+        Field(number, field.name, _field_type(hints[field.name]), type(None) in get_args(hints[field.name]))
         for number, field in enumerate(fields(message), 1)
     )
 
