@@ -40,3 +40,7 @@ LOG = "log"  # a patient asks a holder for the chart's log
 MEMBER_GRANT_KEY = "member-grant-key"
 MEMBER_DATA_KEY = "member-data-key"
 MEMBER_ERASE_KEY = "member-erase-key"
+MEMBER_NODE_KEY = "member-node-key"
+MEMBER_RECEIPT_KEY = "member-receipt-key"
+MEMBER_SEALING_SEED = "member-sealing-seed"
+MEMBER_VAULT_KEY = "member-vault-key"  # what the member's key store is sealed under
