@@ -3,9 +3,11 @@
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
+REAL_PYTHON = f"{sys.base_prefix}/bin/python3"
 NEEDED = ("bash", "dirname", "sha256sum", "cut", "cat", "id", "mkdir", "rm", "grep", "flock")
 
 
@@ -58,6 +60,23 @@ def test_a_python_that_cannot_make_environments_is_told_what_to_install(checkout
 
 @pytest.mark.slow
 def test_without_packages_it_says_so_and_leaves_no_stamp(checkout):
-    status, says = bootstrap(checkout, "run", PYTHON=shutil.which("python3"), PIP_NO_INDEX="1", PIP_CONFIG_FILE=os.devnull)
+    status, says = bootstrap(checkout, "run", PYTHON=REAL_PYTHON, PIP_NO_INDEX="1", PIP_CONFIG_FILE=os.devnull)
     assert (status, list((checkout / ".venv").glob(".made-*"))) == (1, [])
     assert says.startswith("stopped: the packages of requirements/run.txt could not be installed.")
+
+
+@pytest.mark.slow
+def test_debians_missing_venv_package_is_installed_where_we_may(checkout):
+    real, done = REAL_PYTHON, checkout / "installed"
+    fake_python(checkout, f'case "$*" in *ensurepip*) [ -f {done} ] || exit 1;; esac; exec {real} "$@"')
+    for name, script in {
+        "id": "echo 0",
+        "env": 'while [[ "$1" == *=* ]]; do shift; done; exec "$@"',
+        "apt-get": f'echo "$*" >> {done}',
+    }.items():
+        (checkout / "bin" / name).unlink(missing_ok=True)
+        (checkout / "bin" / name).write_text(f"#!/bin/bash\n{script}\n")
+        (checkout / "bin" / name).chmod(0o755)
+    status, says = bootstrap(checkout, "run", PYTHON=str(checkout / "bin/python3"), PIP_NO_INDEX="1", PIP_CONFIG_FILE=os.devnull)
+    assert done.read_text() == "install -y -qq python3-venv\n"
+    assert (status, says.startswith("stopped: the packages of requirements/run.txt could not be installed.")) == (1, True)
