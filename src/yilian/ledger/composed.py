@@ -1,15 +1,17 @@
 """Transactions that concern several contracts, composed here because rooms do not know each other.
 
 `access.record` with basis `grant` uses the grant (contract consent) and enters the access (contract access), together or not at all.
+`anchor.tick` is held to the interval that the directory keeps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from yilian.base.kinds import Act, StateView, Writes
 from yilian.base.refusals import Reason, Refused, require
-from yilian.contracts import access, consent, directory
+from yilian.contracts import access, anchor, consent, directory
 
 
 def record_access(view: StateView, message: access.Record, act: Act) -> Writes:
@@ -33,4 +35,12 @@ def record_access(view: StateView, message: access.Record, act: Act) -> Writes:
     return {**writes, **consent.write(used)}
 
 
-COMPOSED: dict[int, Callable[[StateView, access.Record, Act], Writes]] = {access.RECORD: record_access}
+def tick(view: StateView, message: anchor.Tick, act: Act) -> Writes:
+    """Return what an anchor's tick writes.
+
+    Refuses  TICKED_ALREADY
+    """
+    return anchor.tick_writes(view, message, act, directory.parameter(view, "anchor_interval_s"))
+
+
+COMPOSED: dict[int, Callable[[StateView, Any, Act], Writes]] = {access.RECORD: record_access, anchor.TICK: tick}
