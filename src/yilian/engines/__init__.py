@@ -1,0 +1,42 @@
+"""Floor 3: the ways to order transactions. The door: what an engine is, what it answers, and why it may stop.
+
+Which engine runs under a node is chosen where rooms are wired together, from `embedded` (one operator, this process), `remote` (follows another
+node) and `cometbft` (validators). Nothing else may know.
+Inside   `replica` (a copy of the ledger: `store`, `tiles`, `views`) is what all of them drive; `served` is what all of them answer; `verifiers`
+         check signatures ahead; `wire` is a block as bytes; `fsck` replays a copy from genesis.
+"""
+
+from yilian.engines.faults import (
+    AppHashMismatch,
+    BlockOutOfOrder,
+    DiskFailed,
+    DiskFull,
+    EngineClosed,
+    EngineStopped,
+    StoreCorrupt,
+    StoreLocked,
+    WrongNetwork,
+)
+from yilian.engines.protocol import Block, Committed, Engine, Entry, FinalView
+from yilian.engines.wire import decode_block, decode_committed, encode_block, encode_committed
+
+__all__ = [
+    "AppHashMismatch",
+    "Block",
+    "BlockOutOfOrder",
+    "Committed",
+    "DiskFailed",
+    "DiskFull",
+    "Engine",
+    "EngineClosed",
+    "EngineStopped",
+    "Entry",
+    "FinalView",
+    "StoreCorrupt",
+    "StoreLocked",
+    "WrongNetwork",
+    "decode_block",
+    "decode_committed",
+    "encode_block",
+    "encode_committed",
+]

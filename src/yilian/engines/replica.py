@@ -1,0 +1,274 @@
+"""One member's copy of the ledger: the store, the latest final state, and the step from one block to the next.
+
+Every way of ordering drives one of these: `decide` says what a block does, `commit` makes it durable and then visible. The two are called by
+one thread; everything else may be called by any.
+Source   design 02 "Engines": persist as a whole or not at all, acknowledge after that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from yilian.base.codec import Malformed
+from yilian.base.digests import sha256
+from yilian.base.kinds import Writes
+from yilian.base.merkle import leaf_hash
+from yilian.contracts import directory
+from yilian.contracts.access import tags_of_day
+from yilian.engines.faults import StoreCorrupt, WrongNetwork
+from yilian.engines.protocol import Block, Committed, Entry
+from yilian.engines.store import POSITION_BITS, BlockRow, Change, DayRow, Store, prefix_of
+from yilian.engines.tiles import Tiles
+from yilian.engines.views import Cache, Moment, View, WriterView
+from yilian.engines.wire import decode_body, encode_body
+from yilian.ledger import (
+    Applied,
+    BlockHeader,
+    Chain,
+    Genesis,
+    KeyTable,
+    Result,
+    Screened,
+    apply,
+    consistency,
+    inclusion,
+    parse_chain,
+    root_at,
+    start,
+)
+
+TAG_SIZE = 16
+_BLOCKS_AT_ONCE = 16  # read for a follower in one query
+_PLACES_AT_ONCE = 256
+_BLOCKS_KEPT = 16  # parsed blocks in memory: what was just committed is what receipts ask for
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a block will do, not yet durable."""
+
+    transactions: tuple[bytes, ...]
+    applied: Applied
+    replaced: Writes
+
+
+class Replica:
+    """A copy of one network's ledger in one folder."""
+
+    def __init__(self, store: Store, genesis: Genesis) -> None:
+        """Open the copy that `store` holds, or begin it.
+
+        Raises   WrongNetwork, StoreCorrupt
+        """
+        self.genesis = genesis
+        self._store = store
+        chain = self._begin() if store.fact("genesis") is None else self._reopen()
+        self._cache = Cache()
+        self._moment = Moment()
+        self._tiles = Tiles(store.tile, chain.log.size)
+        self._recent: dict[int, Block] = {}
+        if root_at(self._tiles, chain.log.size) != chain.log.root():
+            raise StoreCorrupt(store.path, "the log's nodes do not give its root")
+        keys = directory.key_table(View(chain, self._moment, self._cache, store.get, store.scan))
+        self._final = View(replace(chain, keys=keys), self._moment, self._cache, store.get, store.scan)
+
+    @classmethod
+    def open(cls, folder: Path, genesis: Genesis, *, is_durable: bool = True) -> Replica:
+        """Open or begin the copy in `folder`.
+
+        Raises   StoreLocked, StoreCorrupt, DiskFull, DiskFailed, WrongNetwork
+        """
+        store = Store(folder, is_durable=is_durable)
+        try:
+            return cls(store, genesis)
+        except BaseException:
+            store.close()
+            raise
+
+    def _begin(self) -> Chain:
+        chain, writes = start(self.genesis)
+        self._store.commit(Change(chain.encoded(), writes), {"genesis": self.genesis.encoded()})
+        return chain
+
+    def _reopen(self) -> Chain:
+        path = self._store.path
+        found = sha256(self._store.fact("genesis") or b"")
+        if found != self.genesis.network_id:
+            raise WrongNetwork(path, self.genesis.network_id, found)
+        try:
+            chain = parse_chain(self._store.fact("chain") or b"")
+        except Malformed as error:
+            raise StoreCorrupt(path, "its chain row cannot be read") from error
+        last = self._store.block(chain.height)
+        if chain.height and (last is None or (last.app_hash, last.log_size) != (chain.app_hash, chain.log.size)):
+            raise StoreCorrupt(path, f"its last block and its chain row differ at height {chain.height}")
+        return chain
+
+    # -- the step from one block to the next: one thread
+
+    def decide(self, header: BlockHeader, transactions: Sequence[bytes], known: Mapping[bytes, Screened] | None = None) -> Decided:
+        """Return what a block does to the latest final state; nothing changes yet."""
+        view = WriterView(self._cache, self._store.get_for_writer, self._store.scan)
+        applied = apply(view, self.chain, header, transactions, known)
+        return Decided(tuple(transactions), applied, {key: view.read.get(key) for key in applied.writes})
+
+    def commit(self, decided: Decided) -> Block:
+        """Make a decided block durable, then visible, and return it.
+
+        Raises   DiskFull, DiskFailed, StoreCorrupt; the block is then not on the disk, and this copy is of no more use
+        """
+        applied = decided.applied
+        chain, results = applied.chain, applied.results
+        system_leaves = applied.leaves[: len(applied.leaves) - sum(1 for each in results if each.index is not None)]
+        block = Block(
+            chain.height,
+            chain.time_ms,
+            applied.header.proposer,
+            applied.app_hash,
+            chain.log.size,
+            chain.log.root(),
+            decided.transactions,
+            results,
+            system_leaves,
+        )
+        after = self._moment.end(decided.replaced)
+        self._store.commit(
+            Change(
+                chain.encoded(),
+                applied.writes,
+                _row(block),
+                [each.id for each in results],
+                self._tiles.grow(applied.nodes),
+                [DayRow(each.day, each.index, b"".join(each.tags)) for each in applied.days],
+            )
+        )
+        self._cache.replace(applied.writes)
+        self._moment = after
+        self._keep(block)
+        self._final = View(chain, after, self._cache, self._store.get, self._store.scan)
+        return block
+
+    # -- what is final: any thread
+
+    @property
+    def chain(self) -> Chain:
+        """The chain value at the latest final height."""
+        return self._final.chain
+
+    def keys(self) -> KeyTable:
+        """Return the node keys that may carry, by key identifier, at the latest final height; the same object while they do not change."""
+        keys = self._final.chain.keys
+        assert keys is not None, "read off the state when the replica was opened, and kept by every block since"
+        return keys
+
+    def read(self) -> View:
+        """Return the state at the latest final height."""
+        return self._final
+
+    def block(self, height: int) -> Block | None:
+        """Return one final block; None above the latest final height."""
+        if height > self.chain.height:
+            return None
+        kept = self._recent.get(height)
+        if kept is not None:
+            return kept
+        row = self._store.block(height)
+        return None if row is None else self._keep(self._parsed(row))
+
+    def blocks(self, since_height: int) -> list[Block]:
+        """Return the next few final blocks above `since_height`; none at the end."""
+        until = min(self.chain.height, since_height + _BLOCKS_AT_ONCE)
+        return [self._parsed(row) for row in self._store.blocks(since_height, until)] if until > since_height else []
+
+    def find(self, ids: Sequence[bytes], *, is_writer: bool = False) -> dict[bytes, Committed]:
+        """Return what became of those of the transactions that a final block holds; the first, where one was repeated."""
+        found: dict[bytes, Committed] = {}
+        for start_at in range(0, len(ids), _PLACES_AT_ONCE):
+            part = ids[start_at : start_at + _PLACES_AT_ONCE]
+            places = self._store.places(part, is_writer=is_writer)
+            for id_ in part if places else ():
+                answers = (self._at(place) for place in places.get(prefix_of(id_), ()))
+                answer = next((each for each in answers if each is not None and each.id == id_), None)
+                if answer is not None:
+                    found[id_] = answer
+        return found
+
+    def _at(self, place: int) -> Committed | None:
+        height, position = place >> POSITION_BITS, place & (1 << POSITION_BITS) - 1
+        block = self.block(height)
+        return None if block is None else answer_of(block, block.results[position])
+
+    def entry(self, index: int) -> Entry | None:
+        """Return the leaf at `index`; None if the final log is not that long."""
+        if not 0 <= index < self.chain.log.size:
+            return None
+        row = self._store.block_of_leaf(index)
+        if row is None:
+            return None
+        block = self._recent.get(row.height) or self._keep(self._parsed(row))
+        leaves = [
+            *block.system_leaves,
+            *(data for data, each in zip(block.transactions, block.results, strict=True) if each.index is not None),
+        ]
+        data = leaves[index - (block.log_size - len(leaves))]
+        return Entry(index, leaf_hash(data), data, block.height, block.time_ms)
+
+    def inclusion(self, index: int, size: int) -> list[bytes]:
+        """Return the audit path of leaf `index` in the final log's first `size` leaves."""
+        self._require_final(size)
+        return inclusion(self._tiles, index, size)
+
+    def consistency(self, old_size: int, new_size: int) -> list[bytes]:
+        """Return the proof that the first `new_size` leaves begin with the first `old_size`."""
+        self._require_final(new_size)
+        return consistency(self._tiles, old_size, new_size)
+
+    def log_root(self, size: int) -> bytes:
+        """Return the root of the first `size` leaves."""
+        self._require_final(size)
+        return root_at(self._tiles, size)
+
+    def access_tags(self, day: int) -> tuple[bytes, ...]:
+        """Return the access tags of a UTC day in ascending order, whether its rows are still in the state or not."""
+        row = self._store.day(day)
+        if row is None:
+            return tuple(tags_of_day(self._final, day))
+        return tuple(row.tags[n : n + TAG_SIZE] for n in range(0, len(row.tags), TAG_SIZE))
+
+    def daily_leaf(self, day: int) -> int | None:
+        """Return the log index of the leaf that closed a day."""
+        row = self._store.day(day)
+        return None if row is None else row.leaf
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._store.close()
+
+    def _keep(self, block: Block) -> Block:
+        if len(self._recent) >= _BLOCKS_KEPT:
+            self._recent = {}
+        self._recent[block.height] = block
+        return block
+
+    def _require_final(self, size: int) -> None:
+        if not 0 <= size <= self.chain.log.size:
+            raise ValueError(f"the final log has {self.chain.log.size} leaves, not {size}")
+
+    def _parsed(self, row: BlockRow) -> Block:
+        try:
+            transactions, results, leaves = decode_body(row.body, row.log_size)
+        except Malformed as error:
+            raise StoreCorrupt(self._store.path, f"block {row.height} cannot be read") from error
+        return Block(row.height, row.time_ms, row.proposer, row.app_hash, row.log_size, row.log_root, transactions, results, leaves)
+
+
+def answer_of(block: Block, result: Result) -> Committed:
+    """Return the answer to a transaction, from the block that holds it."""
+    return Committed(result.id, result.index, block.height, block.time_ms, result.reason, result.facts)
+
+
+def _row(block: Block) -> BlockRow:
+    body = encode_body(block.transactions, block.results, block.system_leaves)
+    return BlockRow(block.height, block.time_ms, block.proposer, block.app_hash, block.log_size, block.log_root, body)

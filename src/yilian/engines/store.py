@@ -1,0 +1,339 @@
+"""The ledger on disk: one SQLite file, one SQLite transaction for each block, durable when `commit` returns.
+
+Tables   state    key -> value: what the rules see
+         blocks   height -> header, app hash, the log after it, and in `body` every transaction's bytes and what became of it
+         places   first 8 bytes of a transaction's id with `height << 20 | position`: where a transaction is
+         tiles    the log's nodes (see `tiles`)
+         days     UTC day -> log index of its leaf, and its access tags in ascending order
+         facts    "format", "genesis", "chain"
+Files    FOLDER/ledger.sqlite with its -wal and -shm; FOLDER/lock, held while the ledger is open.
+Source   design 02 "State" and "Engines"; ADR-0050; https://www.sqlite.org/wal.html
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from yilian.base.kinds import Writes
+from yilian.engines.faults import StoreCorrupt, StoreLocked, stopped_by
+
+FORMAT = b"yilian-ledger-1"
+FILE = "ledger.sqlite"
+LOCK = "lock"
+POSITION_BITS = 20  # a block holds fewer than a million transactions: CometBFT's 8 MB hold under 50,000 of the smallest
+PREFIX_SIZE = 8  # bytes of an id in `places`: two ids may share them, so the whole id is compared with the block's bytes
+
+_SCHEMA = """
+CREATE TABLE facts(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE state(key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE blocks(height INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, proposer TEXT NOT NULL, app_hash BLOB NOT NULL,
+  log_size INTEGER NOT NULL, log_root BLOB NOT NULL, body BLOB NOT NULL);
+CREATE INDEX blocks_by_log_size ON blocks(log_size);
+CREATE TABLE places(prefix INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY(prefix, place)) WITHOUT ROWID;
+CREATE TABLE tiles(key INTEGER PRIMARY KEY, hashes BLOB NOT NULL);
+CREATE TABLE days(day INTEGER PRIMARY KEY, leaf INTEGER NOT NULL, tags BLOB NOT NULL);
+"""
+Row = tuple[Any, ...]
+
+_ROWS_AT_ONCE = 128  # one statement for many rows: the B-tree work is then done without the interpreter's lock
+_CACHE_KIB = 64 * 1024  # of the writing connection
+_READ_CACHE_KIB = 8 * 1024
+_WAL_PAGES_MAX = 8_192  # 32 MiB: when to copy the write-ahead log back into the file
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRow:
+    """One row of `blocks`."""
+
+    height: int
+    time_ms: int
+    proposer: str
+    app_hash: bytes
+    log_size: int
+    log_root: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DayRow:
+    """One row of `days`; `tags` are 16 bytes each, one after the other."""
+
+    day: int
+    leaf: int
+    tags: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """All that one block changes on disk. `block` is None for genesis."""
+
+    chain: bytes
+    writes: Writes
+    block: BlockRow | None = None
+    ids: Sequence[bytes] = ()
+    tiles: dict[int, bytes] | None = None
+    days: Sequence[DayRow] = ()
+
+
+class Store:
+    """An open ledger file: one thread writes through `commit`, any thread reads what was committed."""
+
+    def __init__(self, folder: Path, *, is_durable: bool = True) -> None:
+        """Open or create the ledger in `folder`. What is not durable is for a replay whose result is thrown away.
+
+        Raises   StoreLocked, StoreCorrupt, DiskFull, DiskFailed
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / FILE
+        self._lock_file = _hold(folder)
+        self._reading = threading.Lock()
+        self._wal_pages = 0
+        try:
+            with self._guarded():
+                self._writer = self._connect(_CACHE_KIB, is_durable=is_durable)
+                self._create()
+                self._reader = self._connect(_READ_CACHE_KIB, is_durable=is_durable)
+                self._reader.execute("PRAGMA query_only=ON")
+        except BaseException:
+            self._lock_file.close()
+            raise
+        _sync_folder(folder)
+
+    def _connect(self, cache_kib: int, *, is_durable: bool) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={'FULL' if is_durable else 'OFF'}")
+        connection.execute("PRAGMA wal_autocheckpoint=0")
+        connection.execute(f"PRAGMA cache_size=-{cache_kib}")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        return connection
+
+    def _create(self) -> None:
+        if self._writer.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
+            self._writer.execute("BEGIN IMMEDIATE")
+            for statement in _SCHEMA.split(";"):
+                self._writer.execute(statement)
+            self._writer.execute("INSERT INTO facts VALUES('format', ?)", (FORMAT,))
+            self._writer.execute("COMMIT")
+        found = self._writer.execute("SELECT value FROM facts WHERE name = 'format'").fetchone()
+        if found != (FORMAT,):
+            raise StoreCorrupt(self.path, f"its format is {found and found[0]!r}, this software reads {FORMAT!r}")
+
+    # -- writing: one thread
+
+    def commit(self, change: Change, facts: dict[str, bytes] | None = None) -> None:
+        """Make a block durable, as a whole or not at all.
+
+        Raises   DiskFull, DiskFailed, StoreCorrupt; nothing of the block is then on the disk
+        """
+        with self._guarded():
+            run = self._writer.execute
+            run("BEGIN IMMEDIATE")
+            try:
+                self._write(change)
+                for name, value in {**(facts or {}), "chain": change.chain}.items():
+                    run("INSERT INTO facts VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value", (name, value))
+                run("COMMIT")
+            except sqlite3.Error:
+                if self._writer.in_transaction:
+                    run("ROLLBACK")
+                raise
+        self._wal_pages += len(change.writes) + len(change.ids) + len(change.tiles or ()) + 2 + len(change.chain) // 4096
+        if self._wal_pages > _WAL_PAGES_MAX:
+            self.checkpoint()
+
+    def _write(self, change: Change) -> None:
+        run = self._writer.execute
+        kept = sorted((key, value) for key, value in change.writes.items() if value is not None)
+        gone = sorted((key,) for key, value in change.writes.items() if value is None)
+        self._insert("state(key, value)", kept, "ON CONFLICT(key) DO UPDATE SET value = excluded.value")
+        self._writer.executemany("DELETE FROM state WHERE key = ?", gone)
+        block = change.block
+        if block is not None:
+            row = (block.height, block.time_ms, block.proposer, block.app_hash, block.log_size, block.log_root, block.body)
+            run("INSERT INTO blocks VALUES(?, ?, ?, ?, ?, ?, ?)", row)
+            first = block.height << POSITION_BITS
+            self._insert("places(prefix, place)", sorted((prefix_of(id_), first + n) for n, id_ in enumerate(change.ids)))
+        again = "ON CONFLICT(key) DO UPDATE SET hashes = excluded.hashes"
+        self._insert("tiles(key, hashes)", sorted((change.tiles or {}).items()), again)
+        self._writer.executemany("INSERT INTO days VALUES(?, ?, ?)", [(day.day, day.leaf, day.tags) for day in change.days])
+
+    def _insert(self, table: str, rows: Sequence[tuple[object, object]], again: str = "") -> None:
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            part = rows[start : start + _ROWS_AT_ONCE]
+            # the parts are sizes 1, 2, 4 ... 128, so that few statements are ever prepared
+            while part:
+                size = 1 << (len(part).bit_length() - 1)
+                marks = ",".join(["(?,?)"] * size)
+                values = [value for row in part[:size] for value in row]
+                self._writer.execute(f"INSERT INTO {table} VALUES {marks} {again}", values)  # noqa: S608 - our own constants
+                part = part[size:]
+
+    def checkpoint(self) -> None:
+        """Copy the write-ahead log back into the file, so that it does not grow without end."""
+        with self._guarded():
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._wal_pages = 0
+
+    # -- reading through the writing connection: the writing thread only, its pages are warm
+
+    def get_for_writer(self, key: bytes) -> bytes | None:
+        """Return the value at `key` in the state."""
+        try:
+            row = self._writer.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise stopped_by(error, self.path) from error
+        return row[0] if row is not None else None
+
+    # -- reading: any thread
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value at `key` in the state."""
+        try:
+            with self._reading:
+                row = self._reader.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise stopped_by(error, self.path) from error
+        return row[0] if row is not None else None
+
+    def scan(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        """Return (key, value) of every row under `prefix`, ascending."""
+        end = _after(prefix)
+        if end is None:
+            return self._all("SELECT key, value FROM state WHERE key >= ? ORDER BY key", (prefix,))
+        return self._all("SELECT key, value FROM state WHERE key >= ? AND key < ? ORDER BY key", (prefix, end))
+
+    def state_size(self) -> int:
+        """Return how many rows the state has."""
+        row = self._one("SELECT count(*) FROM state", ())
+        return 0 if row is None else int(row[0])
+
+    def fact(self, name: str) -> bytes | None:
+        """Return what is kept under a name."""
+        row = self._one("SELECT value FROM facts WHERE name = ?", (name,))
+        return row[0] if row is not None else None
+
+    def block(self, height: int) -> BlockRow | None:
+        """Return the block at a height."""
+        row = self._one("SELECT * FROM blocks WHERE height = ?", (height,))
+        return BlockRow(*row) if row is not None else None
+
+    def block_of_leaf(self, index: int) -> BlockRow | None:
+        """Return the block that brought the leaf at `index`."""
+        row = self._one("SELECT * FROM blocks WHERE log_size > ? ORDER BY log_size, height LIMIT 1", (index,))
+        return BlockRow(*row) if row is not None else None
+
+    def blocks(self, since_height: int, until_height: int) -> list[BlockRow]:
+        """Return the blocks above `since_height` up to and with `until_height`."""
+        rows = self._all("SELECT * FROM blocks WHERE height > ? AND height <= ? ORDER BY height", (since_height, until_height))
+        return [BlockRow(*row) for row in rows]
+
+    def places(self, ids: Sequence[bytes], *, is_writer: bool = False) -> dict[int, list[int]]:
+        """Return where transactions whose ids begin like these are: prefix -> places, ascending. The writing thread has warm pages."""
+        marks = ",".join("?" * len(ids))
+        query = f"SELECT prefix, place FROM places WHERE prefix IN ({marks}) ORDER BY prefix, place"  # noqa: S608 - marks only
+        found: dict[int, list[int]] = {}
+        values = [prefix_of(id_) for id_ in ids]
+        if is_writer:
+            with self._guarded():
+                rows = self._writer.execute(query, values).fetchall()
+        else:
+            rows = self._all(query, values)
+        for prefix, place in rows:
+            found.setdefault(prefix, []).append(place)
+        return found
+
+    def tile(self, key: int) -> bytes:
+        """Return a tile of the log.
+
+        Raises   StoreCorrupt, if it is not there
+        """
+        row = self._one("SELECT hashes FROM tiles WHERE key = ?", (key,))
+        if row is None:
+            raise StoreCorrupt(self.path, f"tile {key:x} of the log is missing")
+        hashes: bytes = row[0]
+        return hashes
+
+    def day(self, day: int) -> DayRow | None:
+        """Return a closed day."""
+        row = self._one("SELECT day, leaf, tags FROM days WHERE day = ?", (day,))
+        return DayRow(*row) if row is not None else None
+
+    def dump(self, table: str, columns: str) -> Iterator[tuple[object, ...]]:
+        """Yield every row of a table in the order of its key, through a connection of its own."""
+        with self._guarded():
+            connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
+            try:
+                yield from connection.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2")  # noqa: S608 - our own constants
+            finally:
+                connection.close()
+
+    def check(self) -> None:
+        """Let SQLite check its own pages.
+
+        Raises   StoreCorrupt
+        """
+        answer = self._one("PRAGMA integrity_check(1)", ())
+        if answer != ("ok",):
+            raise StoreCorrupt(self.path, str(answer and answer[0]))
+
+    def close(self) -> None:
+        """Let go of the files. What was committed stays."""
+        with self._reading:
+            self._reader.close()
+            self._writer.close()
+            self._lock_file.close()
+
+    def _one(self, query: str, values: Sequence[object]) -> Row | None:
+        with self._reading, self._guarded():
+            row: Row | None = self._reader.execute(query, values).fetchone()
+        return row
+
+    def _all(self, query: str, values: Sequence[object]) -> list[Row]:
+        with self._reading, self._guarded():
+            return self._reader.execute(query, values).fetchall()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise stopped_by(error, self.path) from error
+
+
+def prefix_of(id_: bytes) -> int:
+    """Return the first 8 bytes of an id as the signed integer that SQLite keeps."""
+    return int.from_bytes(id_[:PREFIX_SIZE], "big", signed=True)
+
+
+def _after(prefix: bytes) -> bytes | None:
+    """Return the least key above every key with this prefix; None if there is none."""
+    trimmed = prefix.rstrip(b"\xff")
+    return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else None
+
+
+def _hold(folder: Path) -> TextIO:
+    file = (folder / LOCK).open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise StoreLocked(folder) from error
+    return file
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the file names themselves durable: SQLite does so for its log, not for a new file."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
