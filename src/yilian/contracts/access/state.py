@@ -7,7 +7,6 @@ Rows     `t/ day tag` a tag used on that day (day: 4 bytes big-endian; the daily
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -99,10 +98,9 @@ def write_tag(day: int, tag: bytes, index: int) -> Writes:
     return {tag_key(day, tag): encode(index)}
 
 
-def tags_of_day(view: StateView, day: int) -> Iterator[bytes]:
-    """Yield the tags used on a day, ascending: the leaves of its access root."""
-    for key, _ in view.scan(TAG_PREFIX + day.to_bytes(4, "big")):
-        yield key[TAG_KEY_SIZE:]
+def tags_of_day(view: StateView, day: int) -> list[bytes]:
+    """Return the tags used on a day, ascending: the leaves of its access root."""
+    return [key[TAG_KEY_SIZE:] for key, _ in view.scan(TAG_PREFIX + day.to_bytes(4, "big"))]
 
 
 def write_entry(index: int, entry: Entry) -> Writes:
