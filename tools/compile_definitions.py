@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Turn the FHIR R4 definitions into the one small table that the records room reads.
 
 Usage    .venv/bin/python tools/compile_definitions.py [--package hl7.fhir.r4.core.tgz]

@@ -2,6 +2,8 @@
 
 The door. `SqliteStore` is the embedded back end of the `RecordStore` protocol; a `Scope` narrows whatever it answers.
 """
+
+from yilian.records.anchors import is_proven
 from yilian.records.bundles import response_bundle, searchset
 from yilian.records.faults import (
     BadQuery,
@@ -18,6 +20,8 @@ from yilian.records.faults import (
     TooLarge,
     operation_outcome,
 )
+from yilian.records.importing import FileIssue, ImportCounts, Progress, import_folder
+from yilian.records.jsontext import Splice, spliced
 from yilian.records.query import Query, parse_query
 from yilian.records.scope import EVERYTHING, Scope
 from yilian.records.sqlite import SqliteStore
@@ -31,12 +35,45 @@ from yilian.records.store import (
     Proof,
     RecordStore,
     Stored,
-    VersionKeys,
     VersionKeyStore,
 )
 
 __all__ = [
-    "EVERYTHING", "BadQuery", "BundleOutcome", "Cipher", "Conflict", "EntryOutcome", "Gone", "HistoryPage", "Invalid", "Issue", "Malformed",
-    "NotAllowed", "NotFound", "Page", "Pending", "PreconditionFailed", "Proof", "Query", "RecordFault", "RecordStore", "Scope", "SqliteStore",
-    "StoreUnavailable", "Stored", "TooLarge", "VersionKeyStore", "VersionKeys", "operation_outcome", "parse_query", "response_bundle", "searchset",
+    "EVERYTHING",
+    "BadQuery",
+    "BundleOutcome",
+    "Cipher",
+    "Conflict",
+    "EntryOutcome",
+    "FileIssue",
+    "Gone",
+    "HistoryPage",
+    "ImportCounts",
+    "Invalid",
+    "Issue",
+    "Malformed",
+    "NotAllowed",
+    "NotFound",
+    "Page",
+    "Pending",
+    "PreconditionFailed",
+    "Progress",
+    "Proof",
+    "Query",
+    "RecordFault",
+    "RecordStore",
+    "Scope",
+    "Splice",
+    "SqliteStore",
+    "StoreUnavailable",
+    "Stored",
+    "TooLarge",
+    "VersionKeyStore",
+    "import_folder",
+    "is_proven",
+    "operation_outcome",
+    "parse_query",
+    "response_bundle",
+    "searchset",
+    "spliced",
 ]

@@ -2,6 +2,7 @@
 
 Source   https://hl7.org/fhir/R4/http.html#transaction and #trules
 """
+
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -82,7 +83,9 @@ def _entry(number: int, one: dict[str, object], document: Document | None) -> En
     full_url = one.get("fullUrl", "")
     if not isinstance(full_url, str):
         raise Invalid("fullUrl is a string.", f"{at}.fullUrl")
-    return Entry(number, request["method"], kind, resource_id, query, full_url, request.get("ifMatch"), request.get("ifNoneExist"), document)
+    return Entry(
+        number, request["method"], kind, resource_id, query, full_url, request.get("ifMatch"), request.get("ifNoneExist"), document
+    )
 
 
 def process(core: Core, data: bytes) -> BundleOutcome:
@@ -97,8 +100,12 @@ def process(core: Core, data: bytes) -> BundleOutcome:
 
 
 def _check_all(entries: Iterable[Entry]) -> None:
-    issues = [Issue(i.severity, i.code, f"Bundle.entry[{e.number}].resource" + (f": {i.expression}" if i.expression else ""), i.diagnostics)
-              for e in entries if e.document is not None for i in validate.issues_of(e.document, e.type)]
+    issues = [
+        Issue(i.severity, i.code, f"Bundle.entry[{e.number}].resource" + (f": {i.expression}" if i.expression else ""), i.diagnostics)
+        for e in entries
+        if e.document is not None
+        for i in validate.issues_of(e.document, e.type)
+    ]
     if issues:
         raise Invalid("", issues=tuple(issues[: validate.ISSUES_MAX]))
 
@@ -186,7 +193,9 @@ def _get(core: Core, writing: Writing, entry: Entry) -> EntryOutcome:
 class Resolver:
     """Finds what the links of a bundle's resources point to."""
 
-    def __init__(self, core: Core, writing: Writing, links: dict[str, str], elsewhere: Callable[[str], str | None] = lambda _text: None) -> None:
+    def __init__(
+        self, core: Core, writing: Writing, links: dict[str, str], elsewhere: Callable[[str], str | None] = lambda _text: None
+    ) -> None:
         self.core, self.writing, self.links, self.elsewhere = core, writing, links, elsewhere
         self._conditions: dict[str, str] = {}
 
@@ -232,10 +241,15 @@ def response_bundle(outcome: BundleOutcome, base_url: str) -> bytes:
     for one in outcome.entries:
         response: dict[str, object] = {"status": str(one.status)}
         if one.issues:
-            response["outcome"] = {"resourceType": "OperationOutcome",
-                                   "issue": [{"severity": i.severity, "code": i.code, "diagnostics": i.diagnostics, "expression": [i.expression]}
-                                             if i.expression else {"severity": i.severity, "code": i.code, "diagnostics": i.diagnostics}
-                                             for i in one.issues]}
+            response["outcome"] = {
+                "resourceType": "OperationOutcome",
+                "issue": [
+                    {"severity": i.severity, "code": i.code, "diagnostics": i.diagnostics, "expression": [i.expression]}
+                    if i.expression
+                    else {"severity": i.severity, "code": i.code, "diagnostics": i.diagnostics}
+                    for i in one.issues
+                ],
+            }
         if one.stored is not None:
             response |= {"location": f"{base_url}/{one.stored.location}", "etag": one.stored.etag, "lastModified": one.stored.last_updated}
         body = b"" if one.page is None else b',"resource":' + searchset(one.page, base_url)

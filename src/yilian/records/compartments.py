@@ -2,6 +2,7 @@
 
 Source   CompartmentDefinition/patient of R4; ADR-0024 for the clinical extent and for what is in several compartments.
 """
+
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Final
@@ -11,25 +12,67 @@ from yilian.records.expressions import Way, compile_parts
 from yilian.records.indexing import parameters
 from yilian.records.terms import FOREVER_MS
 
-TIMELESS: Final = frozenset({
-    "Patient", "RelatedPerson", "Practitioner", "PractitionerRole", "Organization", "OrganizationAffiliation", "Location", "HealthcareService",
-    "Endpoint", "Medication", "MedicationKnowledge", "Substance", "Device", "DeviceDefinition",
-})
+TIMELESS: Final = frozenset(
+    {
+        "Patient",
+        "RelatedPerson",
+        "Practitioner",
+        "PractitionerRole",
+        "Organization",
+        "OrganizationAffiliation",
+        "Location",
+        "HealthcareService",
+        "Endpoint",
+        "Medication",
+        "MedicationKnowledge",
+        "Substance",
+        "Device",
+        "DeviceDefinition",
+    }
+)
 """Who, where and what, but not when: no period excludes them."""
 
 CLINICAL_TIME: Final[dict[str, tuple[str, ...]]] = {
-    "Observation": ("effective", "issued"), "DiagnosticReport": ("effective", "issued"), "Condition": ("onset", "recordedDate"),
-    "Procedure": ("performed",), "Encounter": ("period",), "Immunization": ("occurrence", "recorded"),
-    "AllergyIntolerance": ("recordedDate", "onset"), "MedicationRequest": ("authoredOn",), "MedicationStatement": ("effective", "dateAsserted"),
-    "MedicationAdministration": ("effective",), "MedicationDispense": ("whenHandedOver", "whenPrepared"), "CarePlan": ("period", "created"),
-    "CareTeam": ("period",), "Goal": ("start", "statusDate"), "ServiceRequest": ("occurrence", "authoredOn"), "ImagingStudy": ("started",),
-    "DocumentReference": ("date", "context.period"), "Composition": ("date",), "Claim": ("billablePeriod", "created"),
-    "ExplanationOfBenefit": ("billablePeriod", "created"), "Consent": ("dateTime",), "Task": ("authoredOn", "executionPeriod"),
-    "Specimen": ("collection.collected", "receivedTime"), "Communication": ("sent", "received"), "Flag": ("period",),
-    "FamilyMemberHistory": ("date",), "RiskAssessment": ("occurrence",), "QuestionnaireResponse": ("authored",), "Coverage": ("period",),
-    "EpisodeOfCare": ("period",), "ClinicalImpression": ("effective", "date"), "List": ("date",), "Media": ("created", "issued"),
-    "NutritionOrder": ("dateTime",), "DeviceUseStatement": ("timing", "recordedOn"), "Appointment": ("start",), "Provenance": ("occurred", "recorded"),
-    "AuditEvent": ("recorded",), "BodyStructure": (), "Account": ("servicePeriod",),
+    "Observation": ("effective", "issued"),
+    "DiagnosticReport": ("effective", "issued"),
+    "Condition": ("onset", "recordedDate"),
+    "Procedure": ("performed",),
+    "Encounter": ("period",),
+    "Immunization": ("occurrence", "recorded"),
+    "AllergyIntolerance": ("recordedDate", "onset"),
+    "MedicationRequest": ("authoredOn",),
+    "MedicationStatement": ("effective", "dateAsserted"),
+    "MedicationAdministration": ("effective",),
+    "MedicationDispense": ("whenHandedOver", "whenPrepared"),
+    "CarePlan": ("period", "created"),
+    "CareTeam": ("period",),
+    "Goal": ("start", "statusDate"),
+    "ServiceRequest": ("occurrence", "authoredOn"),
+    "ImagingStudy": ("started",),
+    "DocumentReference": ("date", "context.period"),
+    "Composition": ("date",),
+    "Claim": ("billablePeriod", "created"),
+    "ExplanationOfBenefit": ("billablePeriod", "created"),
+    "Consent": ("dateTime",),
+    "Task": ("authoredOn", "executionPeriod"),
+    "Specimen": ("collection.collected", "receivedTime"),
+    "Communication": ("sent", "received"),
+    "Flag": ("period",),
+    "FamilyMemberHistory": ("date",),
+    "RiskAssessment": ("occurrence",),
+    "QuestionnaireResponse": ("authored",),
+    "Coverage": ("period",),
+    "EpisodeOfCare": ("period",),
+    "ClinicalImpression": ("effective", "date"),
+    "List": ("date",),
+    "Media": ("created", "issued"),
+    "NutritionOrder": ("dateTime",),
+    "DeviceUseStatement": ("timing", "recordedOn"),
+    "Appointment": ("start",),
+    "Provenance": ("occurred", "recorded"),
+    "AuditEvent": ("recorded",),
+    "BodyStructure": (),
+    "Account": ("servicePeriod",),
 }
 """The first of these that a resource has is its time. For types not named here: the widest extent over its date parameters."""
 
@@ -70,7 +113,9 @@ _local = lru_cache(16_384)(references.local)
 
 
 def _patients(resource_type: str, resource_id: str, tree: dict[str, Any], base_url: str) -> tuple[str, ...]:
-    found = {resource_id} if resource_type == "Patient" else set()
+    if resource_type == "Patient":
+        return (resource_id,)  # R4 also puts who links here into the compartment: a second record of its own, under its own scope
+    found = set()
     for way in _compartment_ways(resource_type):
         for value in way.values(tree):
             text = value.get("reference") if isinstance(value, dict) else None

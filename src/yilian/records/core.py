@@ -1,4 +1,5 @@
 """What all parts of the SQLite store share: connections, interned numbers, how a body is framed and sealed, one write transaction."""
+
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ import orjson
 
 from yilian.records import definitions, terms
 from yilian.records.indexing import Indexer, parameters
-from yilian.records.jsontext import Splice, spliced
+from yilian.records.jsontext import Splice
 from yilian.records.schema import connect, named
 from yilian.records.scope import Scope
 from yilian.records.select import Selector
@@ -139,9 +140,10 @@ class Core:
         """Return the patient's id for a column `patient`; None where it is nobody's or several's."""
         if handle <= 0:
             return None
-        if handle not in self._people:
-            self._people[handle] = db.execute("SELECT id FROM person WHERE handle=?", (handle,)).fetchone()[0]
-        return self._people[handle]
+        known = self._people.get(handle)  # a rollback in another thread may empty the cache at any moment
+        if known is None:
+            known = self._people[handle] = db.execute("SELECT id FROM person WHERE handle=?", (handle,)).fetchone()[0]
+        return known
 
     def label_set(self, writing: Writing, codes: Sequence[str]) -> int:
         """Return the number of a set of label codes; 0 is the empty set."""
@@ -205,8 +207,3 @@ def body_context(resource_type: str, resource_id: str, version: int) -> bytes:
 
 def _fits(codes: frozenset[str], scope: Scope) -> bool:
     return not codes & scope.labels_denied and (scope.labels_allowed is None or codes <= scope.labels_allowed)
-
-
-def rebuilt(received: bytes, splices: Sequence[Splice]) -> bytes:
-    """Return the served form of received bytes."""
-    return spliced(received, list(splices))

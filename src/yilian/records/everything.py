@@ -2,6 +2,7 @@
 
 Source   https://hl7.org/fhir/R4/operation-patient-everything.html, https://hl7.org/fhir/uv/bulkdata/
 """
+
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -25,8 +26,13 @@ _BREAKS = re.compile(rb"\r\n|\r|\n")
 def everything(core: Core, patient_id: str, scope: Scope) -> Iterator[Stored]:
     """Yield the compartment in the order in which it was stored, then what it refers to that is about no patient."""
     handle = core.handle("Patient", patient_id)
-    where = all_of([Sql("r.deleted=0 AND r.id IN (SELECT resource FROM member WHERE patient=?)", (handle,)),
-                    core.selector.visible(scope, "r"), core.selector.of_types(scope, "r")])
+    where = all_of(
+        [
+            Sql("r.deleted=0 AND r.id IN (SELECT resource FROM member WHERE patient=?)", (handle,)),
+            core.selector.visible(scope, "r"),
+            core.selector.of_types(scope, "r"),
+        ]
+    )
     linked: dict[str, None] = {}
     for one in _walk(core, where):
         _links(core, one, linked)
@@ -47,8 +53,9 @@ def _links(core: Core, stored: Stored, linked: dict[str, None]) -> None:
         if parameter.kind == "reference":
             for way in parameter.ways:
                 for value in way.values(tree):
-                    linked |= dict.fromkeys(t for t in references.targets(value, way.only_target, core.setting.base_url)
-                                            if references.type_of(t) in SHARED)
+                    linked |= dict.fromkeys(
+                        t for t in references.targets(value, way.only_target, core.setting.base_url) if references.type_of(t) in SHARED
+                    )
 
 
 def _walk(core: Core, where: Sql) -> Iterator[Stored]:
@@ -57,8 +64,10 @@ def _walk(core: Core, where: Sql) -> Iterator[Stored]:
     while True:
         with named():
             db = core.reading()
-            rows = db.execute(f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.id=r.head WHERE {where.text} AND r.id>? ORDER BY r.id LIMIT {PIECE}",
-                              (*where.bound, after)).fetchall()
+            rows = db.execute(
+                f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.id=r.head WHERE {where.text} AND r.id>? ORDER BY r.id LIMIT {PIECE}",
+                (*where.bound, after),
+            ).fetchall()
             found = [core.stored(db, row) for row in rows]
         yield from found
         if len(rows) < PIECE:

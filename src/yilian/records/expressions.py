@@ -5,6 +5,7 @@ The subset that the 1,400 expressions use: paths, `as`, `.as()`, `.ofType()`, `w
 2,300 us a resource; the closures cost tens.
 Source   hl7.fhir.r4.core 4.0.1; https://hl7.org/fhir/R4/search.html#table
 """
+
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -62,18 +63,21 @@ def _key(key: str) -> Step:
             else:
                 out.append(value)
         return out
+
     return step
 
 
 def _where(key: str, text: str) -> Step:
     def step(nodes: list[Any]) -> list[Any]:
         return [n for n in nodes if type(n) is dict and n.get(key) == text]
+
     return step
 
 
 def _has_extension(url: str) -> Step:
     def step(nodes: list[Any]) -> list[Any]:
         return [n for n in nodes if type(n) is dict and any(e.get("url") == url for e in n.get("extension", []))]
+
     return step
 
 
@@ -99,9 +103,12 @@ class _Partial:
         return _Partial(self.keys, (*self.steps, step) if not only_target else self.steps, self.shape, only_target or self.only_target)
 
 
-_TOKEN = re.compile(r"""\.?(?:
+_TOKEN = re.compile(
+    r"""\.?(?:
     (?P<call>as|ofType|where|extension|exists|is)\((?P<inner>(?:[^()']|'[^']*'|\((?:[^()]|'[^']*')*\))*)\)
-  | (?P<name>[A-Za-z][A-Za-z0-9]*) (?P<index>\[0\])? )""", re.VERBOSE)
+  | (?P<name>[A-Za-z][A-Za-z0-9]*) (?P<index>\[0\])? )""",
+    re.VERBOSE,
+)
 
 
 def _element(partials: Iterable[_Partial], name: str) -> list[_Partial]:
@@ -110,8 +117,7 @@ def _element(partials: Iterable[_Partial], name: str) -> list[_Partial]:
         if not definitions.has_shape(one.shape):
             continue
         shape = definitions.shape(one.shape)
-        for key in definitions.choices(one.shape).get(name, ()):
-            out.append(one.down(key, shape[key].type))
+        out += [one.down(key, shape[key].type) for key in definitions.choices(one.shape).get(name, ())]
     return out
 
 

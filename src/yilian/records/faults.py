@@ -3,6 +3,7 @@
 A diagnostics text names elements, rules and limits; it never repeats a value of the resource or of the query.
 Source   https://hl7.org/fhir/R4/operationoutcome.html, http://hl7.org/fhir/issue-type
 """
+
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -107,6 +108,8 @@ class StoreUnavailable(RecordFault):
 
 def operation_outcome(issues: tuple[Issue, ...]) -> bytes:
     """Return an OperationOutcome with `issues` as JSON bytes."""
-    rows = [{"severity": i.severity, "code": i.code, "diagnostics": i.diagnostics} | ({"expression": [i.expression]} if i.expression else {})
-            for i in issues]
+    rows = [
+        {"severity": i.severity, "code": i.code, "diagnostics": i.diagnostics} | ({"expression": [i.expression]} if i.expression else {})
+        for i in issues
+    ]
     return orjson.dumps({"resourceType": "OperationOutcome", "issue": rows})

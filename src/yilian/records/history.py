@@ -1,4 +1,5 @@
 """Versions, newest first: of one resource, of a type, of the whole store."""
+
 import sqlite3
 from typing import Any
 
@@ -20,8 +21,15 @@ def _visible(core: Core, scope: Scope) -> Sql:
     return all_of([core.selector.visible(scope, "v"), core.selector.of_types(scope, "r")])
 
 
-def history(core: Core, db: sqlite3.Connection, wanted: tuple[str | None, str | None], since_s: int | None, count: int, cursor: str | None,
-            scope: Scope) -> HistoryPage:
+def history(
+    core: Core,
+    db: sqlite3.Connection,
+    wanted: tuple[str | None, str | None],
+    since_s: int | None,
+    count: int,
+    cursor: str | None,
+    scope: Scope,
+) -> HistoryPage:
     """Return one page of versions.
 
     wanted   (type, id); None widens
@@ -44,8 +52,10 @@ def history(core: Core, db: sqlite3.Connection, wanted: tuple[str | None, str | 
     if total == 0 and resource_id is not None and since_s is None:
         raise NotFound("There is no such resource.", kind or "")
     bound: tuple[Any, ...] = (*where.bound, before or 2**62, count + 1)
-    rows = db.execute(f"SELECT r.id,r.type,r.rid,v.version,v.updated_ms,v.method,v.id,v.patient,v.body {source} AND v.id<? ORDER BY v.id DESC LIMIT ?",
-                      bound).fetchall()
+    rows = db.execute(
+        f"SELECT r.id,r.type,r.rid,v.version,v.updated_ms,v.method,v.id,v.patient,v.body {source} AND v.id<? ORDER BY v.id DESC LIMIT ?",
+        bound,
+    ).fetchall()
     versions = tuple(core.stored(db, row) for row in rows[:count])
     return HistoryPage(versions, total, sealed(versions[-1].number, 0) if len(rows) > count else None)
 
@@ -57,9 +67,11 @@ def version_of(core: Core, db: sqlite3.Connection, kind: str, resource_id: str, 
     """
     where = _visible(core, scope)
     if version_id.isascii() and version_id.isdigit() and len(version_id) <= 18:  # noqa: PLR2004 - what SQLite's integers hold
-        row = db.execute("SELECT r.id,r.type,r.rid,v.version,v.updated_ms,v.method,v.id,v.patient,v.body FROM resource r"
-                         f" JOIN version v ON v.resource=r.id WHERE r.handle=? AND r.rid=? AND v.version=? AND {where.text}",
-                         (core.handle(kind, resource_id), resource_id, int(version_id), *where.bound)).fetchone()
+        row = db.execute(
+            "SELECT r.id,r.type,r.rid,v.version,v.updated_ms,v.method,v.id,v.patient,v.body FROM resource r"
+            f" JOIN version v ON v.resource=r.id WHERE r.handle=? AND r.rid=? AND v.version=? AND {where.text}",
+            (core.handle(kind, resource_id), resource_id, int(version_id), *where.bound),
+        ).fetchone()
         if row is not None:
             return core.stored(db, row)
     raise NotFound("There is no such version.", kind)

@@ -3,6 +3,7 @@
 Rows     exact (parameter, value), ranges (parameter, key, low, high, unit's system, unit), strings (parameter, text, hash of the original).
 A parameter's number is the store's; a composite's key or value is the hash of its parts together.
 """
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 from yilian.records import definitions, references, terms
 from yilian.records.expressions import Unreadable, Way, compile_inner, compile_parts, deceased
+from yilian.records.jsontext import JsonValue
 from yilian.records.terms import ANY, COMBINED, HANDLE, IDENTIFIER, OF_TYPE, PAIR, SYSTEM, Fold
 
 NOT_INDEXED: Final = frozenset({"_id", "_lastUpdated", "chromosome-variant-coordinate", "referenceseqid-variant-coordinate"})
@@ -95,14 +97,21 @@ class Indexer:
         return self._programs[resource_type]
 
     def _emitter(self, kind: str, way: Way, number: int) -> Emit:
-        emitters = {"token": self._token, "reference": self._reference, "string": self._string, "uri": self._uri, "date": self._date,
-                    "number": self._number, "quantity": self._quantity}
+        emitters = {
+            "token": self._token,
+            "reference": self._reference,
+            "string": self._string,
+            "uri": self._uri,
+            "date": self._date,
+            "number": self._number,
+            "quantity": self._quantity,
+        }
         return emitters[kind](way, number)
 
     def _token(self, way: Way, number: int) -> Emit:
         fold, kind = self.fold, way.type
 
-        def emit(value: Any, rows: Rows) -> None:  # noqa: ANN401 - a JSON value
+        def emit(value: JsonValue, rows: Rows) -> None:
             for system, code in terms.tokens(value, kind):
                 rows.exact.add((number, fold(ANY, code)))
                 if system is not None:
@@ -110,54 +119,61 @@ class Indexer:
                     rows.exact.add((number, fold(SYSTEM, system)))
             if kind == "Identifier":
                 rows.exact.update((number, fold(OF_TYPE, t)) for t in terms.of_type(value))
+
         return emit
 
     def _reference(self, way: Way, number: int) -> Emit:
         fold, base, only = self.fold, self.base_url, way.only_target
 
-        def emit(value: Any, rows: Rows) -> None:  # noqa: ANN401
+        def emit(value: JsonValue, rows: Rows) -> None:
             rows.exact.update((number, fold(HANDLE, t)) for t in references.targets(value, only, base))
             rows.exact.update((number, fold(IDENTIFIER, f"{s}|{v}")) for s, v in references.identifiers(value))
+
         return emit
 
     def _string(self, way: Way, number: int) -> Emit:
         fold, kind = self.fold, way.type
 
-        def emit(value: Any, rows: Rows) -> None:  # noqa: ANN401
+        def emit(value: JsonValue, rows: Rows) -> None:
             rows.strings.update((number, terms.plain(t), fold(ANY, t)) for t in terms.string_parts(value, kind))
+
         return emit
 
     def _uri(self, _way: Way, number: int) -> Emit:
-        def emit(value: Any, rows: Rows) -> None:  # noqa: ANN401
+        def emit(value: JsonValue, rows: Rows) -> None:
             if isinstance(value, str):
                 rows.strings.add((number, value, self.fold(ANY, value)))
+
         return emit
 
     def _date(self, way: Way, number: int) -> Emit:
         kind = way.type
 
-        def emit(value: Any, rows: Rows) -> None:  # noqa: ANN401
+        def emit(value: JsonValue, rows: Rows) -> None:
             span = terms.date_range(value, kind)
             if span is not None:
                 rows.ranges.add((number, 0, *span, 0, 0))
+
         return emit
 
     def _number(self, way: Way, number: int) -> Emit:
         kind = way.type
 
-        def emit(value: Any, rows: Rows) -> None:  # noqa: ANN401
+        def emit(value: JsonValue, rows: Rows) -> None:
             span = terms.quantity_range(value, kind) if isinstance(value, dict) else terms.number_range(value)
             if span is not None:
                 rows.ranges.add((number, 0, span[0], span[1], 0, 0))
+
         return emit
 
     def _quantity(self, way: Way, number: int) -> Emit:
         fold, kind = self.fold, way.type
 
-        def emit(value: Any, rows: Rows) -> None:  # noqa: ANN401
+        def emit(value: JsonValue, rows: Rows) -> None:
             span = terms.quantity_range(value, kind) if isinstance(value, dict) else None
             if span is not None:
                 rows.ranges.add((number, 0, span[0], span[1], fold(SYSTEM, span[2]), fold(ANY, span[3])))
+
         return emit
 
     def _composite(self, one: Parameter, way: Way, number: int) -> Emit:
@@ -168,11 +184,12 @@ class Indexer:
         except Unreadable as error:
             raise AssertionError(f"{one.type}.{one.code} is not in the tables as expected") from error
 
-        def emit(value: Any, rows: Rows) -> None:  # noqa: ANN401
+        def emit(value: JsonValue, rows: Rows) -> None:
             keys = {k for w in first for v in w.values(value) for s, c in terms.tokens(v, w.type) for k in {c, f"{s or ''}|{c}"}}
             for inner, kind in second if keys else ():
                 for part in inner.values(value):
                     self._pair(number, keys, (part, inner, kind), rows)
+
         return emit
 
     def _pair(self, number: int, keys: set[str], second: tuple[Any, Way, str], rows: Rows) -> None:
@@ -190,7 +207,7 @@ class Indexer:
         else:
             rows.exact.update((number, self.fold(COMBINED, f"{k}${t}")) for k in keys for t in self._second_texts(value, way, kind))
 
-    def _second_texts(self, value: Any, way: Way, kind: str) -> set[str]:  # noqa: ANN401
+    def _second_texts(self, value: JsonValue, way: Way, kind: str) -> set[str]:
         if kind == "reference":
             return set(references.targets(value, way.only_target, self.base_url))
         if kind == "string":

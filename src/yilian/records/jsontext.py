@@ -4,12 +4,13 @@ A `Document` is the received text and where each top-level member stands in it; 
 ever written out again from the parsed tree: decimals, dates, order and white space stay as received (ADR-0020).
 Refuses  what is not UTF-8 or not JSON, a repeated key, NaN and Infinity, and nesting or size over the limits below.
 """
+
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from yilian.records.faults import Malformed, TooLarge
 
@@ -23,6 +24,8 @@ NUMBER_CHARACTERS_MAX: Final = 64
 """FHIR asks for 18 significant digits; a number of a thousand digits is an attack on whoever computes with it."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+JsonValue: TypeAlias = Any
+"""A value as JSON gave it: the validation, not the type, says what it is."""
 _TREE = dict[str, Any]
 
 
@@ -79,7 +82,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> _TREE:
     return tree
 
 
-def _no_constant(name: str) -> Any:  # noqa: ANN401 - the json module's own signature
+def _no_constant(name: str) -> JsonValue:
     raise Malformed(f"{name} is not a JSON number.")
 
 
@@ -95,8 +98,8 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_float=_decimal, parse_int=_integer, parse_constant=_no_constant).scan_once
+_decoder: Any = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=_decimal, parse_int=_integer, parse_constant=_no_constant)
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # what `raw_decode` calls: one value at a position, in C
 _Inner = dict[str, Callable[[str, int], tuple[Any, int]]]
 
 
@@ -169,7 +172,7 @@ def read_bundle(data: bytes, size_bytes_max: int = BUNDLE_BYTES_MAX) -> BundleTe
     """
     found: list[Document | None] = []
 
-    def resource(text: str, at: int) -> tuple[Any, int]:
+    def resource(text: str, at: int) -> tuple[JsonValue, int]:
         if text[at] != "{":
             raise Malformed("An entry's resource is not an object.", "Bundle.entry.resource")
         tree, spans, end = _members(text, at, {})

@@ -3,24 +3,32 @@
 Source   R4 Narrative, constraints txt-1 and txt-2; the elements and attributes are those of txt-1. Beyond it: no document type, no
          processing instruction, and links only to the schemes below (txt-1 is silent on `javascript:`).
 """
+
 import re
 from html.entities import name2codepoint
 from typing import Final
 from xml.parsers import expat
 
-ELEMENTS: Final = frozenset("""a abbr acronym b big blockquote br caption cite code col colgroup dd dfn div dl dt em h1 h2 h3 h4 h5 h6 hr i img li ol p
-pre q samp small span strong sub sup table tbody td tfoot th thead tr tt ul var""".split())
-ATTRIBUTES: Final = frozenset("""abbr accesskey align alt axis bgcolor border cellhalign cellpadding cellspacing cellvalign char charoff charset cite
-class colspan compact coords dir frame headers height href hreflang hspace id lang longdesc name nowrap rel rev rowspan rules scope shape span src
-start style summary tabindex title type valign value vspace width xmlns xml:lang xml:space""".split())
+ELEMENTS: Final = frozenset(
+    {"a", "abbr", "acronym", "b", "big", "blockquote", "br", "caption", "cite", "code", "col", "colgroup", "dd", "dfn", "div", "dl"}
+    | {"dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "li", "ol", "p", "pre", "q", "samp", "small", "span"}
+    | {"strong", "sub", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "tt", "ul", "var"}
+)
+ATTRIBUTES: Final = frozenset(
+    {"abbr", "accesskey", "align", "alt", "axis", "bgcolor", "border", "cellhalign", "cellpadding", "cellspacing", "cellvalign"}
+    | {"char", "charoff", "charset", "cite", "class", "colspan", "compact", "coords", "dir", "frame", "headers", "height", "href"}
+    | {"hreflang", "hspace", "id", "lang", "longdesc", "name", "nowrap", "rel", "rev", "rowspan", "rules", "scope", "shape", "span"}
+    | {"src", "start", "style", "summary", "tabindex", "title", "type", "valign", "value", "vspace", "width", "xmlns", "xml:lang"}
+    | {"xml:space"}
+)
 _ADDRESS = re.compile(r"(?i)(https?:|mailto:|tel:|urn:|#|data:image/(png|gif|jpe?g);|[^:]*$|[^:/?#]*[/?#])")
 _ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]*);")
 _XML_ENTITIES = frozenset({"amp", "lt", "gt", "quot", "apos"})
 XHTML = "http://www.w3.org/1999/xhtml"
 
 
-class _Refused(Exception):  # noqa: N818 - carries one sentence out of the parser's callbacks
-    pass
+class _Refused(Exception):
+    """Carries one sentence out of the parser's callbacks."""
 
 
 def _numbered(match: "re.Match[str]") -> str:

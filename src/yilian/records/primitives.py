@@ -2,6 +2,7 @@
 
 Source   https://hl7.org/fhir/R4/datatypes.html#primitive; a date without a zone is read as UTC (ADR-0023).
 """
+
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -16,7 +17,8 @@ DAY_MS: Final = 86_400_000
 _EPOCH = date(1970, 1, 1).toordinal()
 
 _DATE_TIME = re.compile(
-    r"(\d{4})(?:-(0[1-9]|1[0-2])(?:-(0[1-9]|[12]\d|3[01])(?:T([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(\.\d+)?(Z|[+-](?:(?:0\d|1[0-3]):[0-5]\d|14:00)))?)?)?")
+    r"(\d{4})(?:-(0[1-9]|1[0-2])(?:-(0[1-9]|[12]\d|3[01])(?:T([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(\.\d+)?(Z|[+-](?:(?:0\d|1[0-3]):[0-5]\d|14:00)))?)?)?"
+)
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?")
 _CODE = re.compile(r"[^\s]+(\s[^\s]+)*")
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
@@ -79,7 +81,7 @@ def _text(value: object) -> str | None:
         return "expected a string"
     if not value or value.isspace():
         return "an empty string is not allowed; leave the element out"
-    if not value.isascii() and _CONTROL.search(value) or _CONTROL.search(value):
+    if _CONTROL.search(value):
         return "a control character or half a surrogate pair is not text"
     return "a string is longer than 1 MB" if len(value) > STRING_BYTES_MAX else None
 
@@ -89,6 +91,7 @@ def _pattern(kind: str, pattern: "re.Pattern[str]") -> Callable[[object], str | 
         if type(value) is str and value and pattern.fullmatch(value) and not _CONTROL.search(value):
             return None
         return f"not a valid {kind}"
+
     return check
 
 
@@ -97,12 +100,14 @@ def _dated(kind: str, lengths: tuple[int, int]) -> Callable[[object], str | None
         if type(value) is not str or not lengths[0] <= len(value) <= lengths[1]:
             return f"not a valid {kind}"
         return None if extent_ms(value) is not None else f"not a valid {kind}, or a day that no calendar has"
+
     return check
 
 
 def _integer(least: int) -> Callable[[object], str | None]:
     def check(value: object) -> str | None:
         return None if type(value) is int and least <= value < 2**31 else "not an integer in the range of its type"
+
     return check
 
 
@@ -127,11 +132,24 @@ def _base64(value: object) -> str | None:
 
 
 CHECKS: Final[dict[str, Callable[[object], str | None]]] = {
-    "boolean": _boolean, "decimal": _decimal, "base64Binary": _base64,
-    "integer": _integer(-(2**31)), "unsignedInt": _integer(0), "positiveInt": _integer(1),
-    "string": _text, "markdown": _text, "xhtml": _text,
-    "code": _pattern("code", _CODE), "id": _pattern("id", _ID), "oid": _pattern("oid", _OID), "uuid": _pattern("uuid", _UUID),
-    "uri": _pattern("uri", _URI), "url": _pattern("url", _URI), "canonical": _pattern("canonical", _URI),
-    "time": _pattern("time", _TIME), "date": _dated("date", (4, 10)), "dateTime": _dated("dateTime", (4, 64)),
+    "boolean": _boolean,
+    "decimal": _decimal,
+    "base64Binary": _base64,
+    "integer": _integer(-(2**31)),
+    "unsignedInt": _integer(0),
+    "positiveInt": _integer(1),
+    "string": _text,
+    "markdown": _text,
+    "xhtml": _text,
+    "code": _pattern("code", _CODE),
+    "id": _pattern("id", _ID),
+    "oid": _pattern("oid", _OID),
+    "uuid": _pattern("uuid", _UUID),
+    "uri": _pattern("uri", _URI),
+    "url": _pattern("url", _URI),
+    "canonical": _pattern("canonical", _URI),
+    "time": _pattern("time", _TIME),
+    "date": _dated("date", (4, 10)),
+    "dateTime": _dated("dateTime", (4, 64)),
     "instant": _dated("instant", (20, 64)),
 }

@@ -3,24 +3,32 @@
 Source   https://hl7.org/fhir/R4/search.html. What the store does not offer is a `BadQuery`, never a wider answer; an unknown parameter is
          one in strict handling and is left out (and named in `dropped`) in lenient handling.
 """
+
 import re
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeAlias, Union
+from typing import Final, TypeAlias
 from urllib.parse import parse_qsl, urlencode
 
 from yilian.records import definitions, terms
 from yilian.records.faults import BadQuery
 from yilian.records.indexing import parameters
-from yilian.records.primitives import extent_ms, is_id
+from yilian.records.primitives import extent_ms
 from yilian.records.scope import EVERYTHING, Scope
 
 COUNT_DEFAULT, COUNT_MAX = 50, 1_000
 TERMS_MAX, VALUES_MAX, CHAIN_MAX, INCLUDES_MAX = 40, 500, 3, 20
+TARGETS_MAX, LINKS_MAX = 16, 64
 """Bounds on what one query may ask: each is far above what a person or an app asks, and keeps a hostile one cheap."""
 PREFIXES: Final = frozenset({"eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"})
 MODIFIERS: Final = {
-    "token": {"not", "of-type", "missing"}, "string": {"exact", "contains", "missing"}, "reference": {"identifier", "missing"},
-    "uri": {"below", "missing"}, "date": {"missing"}, "number": {"missing"}, "quantity": {"missing"}, "composite": {"missing"},
+    "token": {"not", "of-type", "missing"},
+    "string": {"exact", "contains", "missing"},
+    "reference": {"identifier", "missing"},
+    "uri": {"below", "missing"},
+    "date": {"missing"},
+    "number": {"missing"},
+    "quantity": {"missing"},
+    "composite": {"missing"},
 }
 _IGNORED: Final = frozenset({"_format", "_pretty", "_contained", "_containedType"})
 _PREFIXED = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.+)", re.DOTALL)
@@ -57,7 +65,7 @@ class Reverse:
     inner: "Condition"
 
 
-Condition: TypeAlias = Union[Term, Chained, Reverse]
+Condition: TypeAlias = Term | Chained | Reverse
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +209,8 @@ def _condition(resource_type: str, key: str, text: str, depth: int = 0) -> Condi
             found.append((target, _condition(target, rest, text, depth + 1)))
     if not found:
         raise BadQuery(f"No target of {resource_type}.{code} has that parameter.")
+    if len(found) > TARGETS_MAX:
+        raise BadQuery("Too many types could be meant: write `parameter:Type.other`.", f"{resource_type}.{code}")
     return Chained(resource_type, code, tuple(found))
 
 
@@ -289,13 +299,15 @@ def parse_query(resource_type: str, query_string: str, *, strict: bool = True) -
         else:
             query = replace(query, conditions=(*query.conditions, _condition(resource_type, key, text)))
         query = replace(query, applied=(*query.applied, (key, text)))
+    if sum(_links(c) for c in query.conditions) > LINKS_MAX:
+        raise BadQuery("Too many types could be meant: write `parameter:Type.other`.")
     if len(query.includes) > INCLUDES_MAX:
         raise BadQuery(f"A search has at most {INCLUDES_MAX} includes.")
     return query
 
 
-def by_id(resource_type: str, resource_id: str) -> Query:
-    """Return the search of one resource by its id."""
-    if not is_id(resource_id):
-        raise BadQuery("That is not a FHIR id.")
-    return parse_query(resource_type, urlencode({"_id": resource_id}))
+def _links(condition: Condition) -> int:
+    """Return how many conditions a chain unfolds to."""
+    if isinstance(condition, Chained):
+        return sum(1 + _links(c) for _t, c in condition.targets)
+    return 1 + _links(condition.inner) if isinstance(condition, Reverse) else 0

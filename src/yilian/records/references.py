@@ -3,12 +3,15 @@
 `Type/id` is the local form: a literal reference loses its own server's address and its version. What points elsewhere keeps its text.
 Source   https://hl7.org/fhir/R4/references.html
 """
+
 import re
 from typing import Any
 
 from yilian.records import definitions
 
-_LITERAL = re.compile(r"(?:(?P<base>https?://[^\s?#]*?)/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+_LITERAL = re.compile(
+    r"(?:(?P<base>https?://[^\s?#]*?)/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?"
+)
 CONDITIONAL = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?(?P<query>.+)")
 
 
@@ -16,7 +19,7 @@ def local(text: str, base_url: str) -> str:
     """Return `Type/id` for a reference to this server, else the text without its version."""
     match = _LITERAL.fullmatch(text)
     if match is None or match["type"] not in definitions.types():
-        return text.split("|")[0]
+        return text.partition("|")[0]
     base = match["base"]
     short = f"{match['type']}/{match['id']}"
     return short if base is None or base == base_url else f"{base}/{short}"

@@ -2,6 +2,7 @@
 
 Layout   ADR-0020. WAL with synchronous=FULL: what was answered is on the disk.
 """
+
 import secrets
 import sqlite3
 from collections.abc import Iterator

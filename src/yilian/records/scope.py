@@ -1,4 +1,5 @@
 """What may be seen: the value that the release gate hands to the store."""
+
 from dataclasses import dataclass
 
 

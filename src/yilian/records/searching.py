@@ -1,4 +1,5 @@
 """A search carried out: matches, total, order, page, includes, and the parts of a resource that were asked for."""
+
 import base64
 import binascii
 import sqlite3
@@ -12,7 +13,7 @@ from yilian.records import definitions, references, terms
 from yilian.records.core import COLUMNS, Core
 from yilian.records.faults import BadQuery
 from yilian.records.indexing import Parameter, parameters
-from yilian.records.jsontext import read_resource
+from yilian.records.jsontext import JsonValue, read_resource
 from yilian.records.query import Include, Query
 from yilian.records.select import ESTIMATE_MAX, Sql, marks
 from yilian.records.store import Page, Stored
@@ -34,17 +35,26 @@ def search(core: Core, db: sqlite3.Connection, query: Query, cursor: str | None)
     wanted = core.selector.matches(query, lambda s: _estimate(db, s))
     if query.summary == "count" or query.count == 0:
         return Page(query, (), (), _total(db, wanted), None, query.dropped)
+    total: int | None
     if query.sort:
         found, total, next_cursor = _ordered(core, db, query, wanted, after, offset)
     else:
-        rows = db.execute(f"SELECT {COLUMNS} {_with_version(wanted)} AND r.id>? ORDER BY r.id LIMIT ?", (*wanted.bound, after, query.count + 1)).fetchall()
+        rows = db.execute(
+            f"SELECT {COLUMNS} {_with_version(wanted)} AND r.id>? ORDER BY r.id LIMIT ?", (*wanted.bound, after, query.count + 1)
+        ).fetchall()
         found = [core.stored(db, row) for row in rows[: query.count]]
         more = len(rows) > query.count
         next_cursor = sealed(rows[query.count - 1][0], 0) if more else None
         total = len(rows) if not cursor and not more else None if query.total == "none" else _total(db, wanted)
     included = _included(core, db, query, found) if query.includes else []
-    return Page(query, tuple(_shaped(s, query) for s in found), tuple(_shaped(s, query) for s in included),
-                None if query.total == "none" else total, next_cursor, query.dropped)
+    return Page(
+        query,
+        tuple(_shaped(s, query) for s in found),
+        tuple(_shaped(s, query) for s in included),
+        None if query.total == "none" else total,
+        next_cursor,
+        query.dropped,
+    )
 
 
 def _with_version(wanted: Sql) -> str:
@@ -82,13 +92,16 @@ def opened(cursor: str | None) -> tuple[int, int]:
 
 
 def sealed(after: int, offset: int) -> str:
+    """Return the opaque cursor of a place: it holds row numbers only, so that no value stands in a URL."""
     return base64.urlsafe_b64encode(orjson.dumps([after, offset])).decode()
 
 
 # --- order
 
 
-def _ordered(core: Core, db: sqlite3.Connection, query: Query, wanted: Sql, after: int, offset: int) -> tuple[list[Stored], int, str | None]:
+def _ordered(
+    core: Core, db: sqlite3.Connection, query: Query, wanted: Sql, after: int, offset: int
+) -> tuple[list[Stored], int, str | None]:
     rows = db.execute(f"SELECT {COLUMNS} {_with_version(wanted)} ORDER BY r.id LIMIT ?", (*wanted.bound, SORTED_MAX + 1)).fetchall()
     if len(rows) > SORTED_MAX:
         raise BadQuery(f"More than {SORTED_MAX} matches cannot be put in order: narrow the search.")
@@ -96,16 +109,16 @@ def _ordered(core: Core, db: sqlite3.Connection, query: Query, wanted: Sql, afte
     for code, is_descending in reversed(query.sort):
         one = parameters(query.type)[code]
         keys = {number: _sort_key(one, s, is_descending=is_descending) for number, s in keyed}
-        present = [k for k in keyed if keys[k[0]] is not None]
-        present.sort(key=lambda k, keys=keys: keys[k[0]], reverse=is_descending)  # type: ignore[misc]
-        keyed = present + [k for k in keyed if keys[k[0]] is None]
+        ranked = sorted((keys[n], -at if is_descending else at) for at, (n, _s) in enumerate(keyed) if keys[n] is not None)
+        order = [abs(at) for _key, at in (reversed(ranked) if is_descending else ranked)]
+        keyed = [keyed[at] for at in order] + [k for k in keyed if keys[k[0]] is None]
     at = next((n + 1 for n, (number, _s) in enumerate(keyed) if number == after), offset) if after else offset
     page = keyed[at : at + query.count]
     more = at + query.count < len(keyed)
     return [s for _n, s in page], len(keyed), sealed(page[-1][0], at + len(page)) if page and more else None
 
 
-def _sort_key(one: Parameter, stored: Stored, *, is_descending: bool) -> Any:  # noqa: ANN401 - numbers or texts, alike within one sort
+def _sort_key(one: Parameter, stored: Stored, *, is_descending: bool) -> JsonValue:
     """Return what a resource is ordered by: its lowest value ascending, its highest descending; None if it has none."""
     if one.code == "_lastUpdated":
         return stored.updated_ms
@@ -116,7 +129,7 @@ def _sort_key(one: Parameter, stored: Stored, *, is_descending: bool) -> Any:  #
     return (max(keys) if is_descending else min(keys)) if keys else None
 
 
-def _keys(kind: str, value: Any, fhir_type: str) -> list[Any]:  # noqa: ANN401
+def _keys(kind: str, value: JsonValue, fhir_type: str) -> list[Any]:
     if kind == "date":
         span = terms.date_range(value, fhir_type)
         return [span[0]] if span else []
@@ -178,7 +191,9 @@ def _referred(core: Core, db: sqlite3.Connection, query: Query, include: Include
 def _referring(core: Core, db: sqlite3.Connection, query: Query, include: Include, fresh: list[Stored]) -> list[Stored]:
     scope = query.scope
     handles = [core.handle(one.type, one.id) for one in fresh]
-    sources = [include.source] if include.source else sorted(definitions.types() if scope.types is None else scope.types & definitions.types())
+    sources = (
+        [include.source] if include.source else sorted(definitions.types() if scope.types is None else scope.types & definitions.types())
+    )
     numbers = [core.number(s, p.code) for s in sources for p in _reference_parameters(s, include.code)]
     rows: list[int] = []
     for number in numbers:
@@ -200,13 +215,16 @@ def _in_pieces(db: sqlite3.Connection, statement: str, values: list[int], piece:
 
 
 def fetch(core: Core, db: sqlite3.Connection, column: str, values: list[int], conditions: list[Sql], piece: int = 400) -> list[Stored]:
+    """Return the live resources whose `column` is among `values` and that meet `conditions`, by row."""
     where = " AND ".join(c.text for c in conditions)
     bound = tuple(b for c in conditions for b in c.bound)
     out = []
     for at in range(0, len(values), piece):
         some = values[at : at + piece]
-        out += db.execute(f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.id=r.head WHERE {column} IN ({marks(some)}) AND r.deleted=0 AND {where}",
-                          (*some, *bound)).fetchall()
+        out += db.execute(
+            f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.id=r.head WHERE {column} IN ({marks(some)}) AND r.deleted=0 AND {where}",
+            (*some, *bound),
+        ).fetchall()
     return [core.stored(db, row) for row in sorted(out, key=lambda r: r[0])]
 
 
@@ -219,18 +237,20 @@ def _shaped(stored: Stored, query: Query) -> Stored:
         return stored
     shape = definitions.shape(stored.type)
     always = {"resourceType", "id", "meta"} | {k for k, e in shape.items() if e.is_required}
-    wanted = {
-        "true": lambda k: shape[k].is_summary, "text": lambda k: k == "text", "data": lambda k: k != "text",
-        "false": lambda k: shape[k].name in query.elements,
-    }[query.summary]
+    wanted = {k for k, e in shape.items() if _is_wanted(k, e, query)}
     document = read_resource(stored.body)
     kept = []
     for key, span in document.spans.items():
         name = key.removeprefix("_")
-        if name in always or (name in shape and wanted(name)):
+        if name in always or name in wanted:
             piece = document.text[span.key_at : span.end]
             kept.append(_marked(document.text[span.value_at : span.end], document.tree["meta"]) if key == "meta" else piece)
     return replace(stored, body=("{" + ",".join(kept) + "}").encode())
+
+
+def _is_wanted(key: str, element: definitions.Element, query: Query) -> bool:
+    by_summary = {"true": element.is_summary, "text": key == "text", "data": key != "text", "false": element.name in query.elements}
+    return by_summary[query.summary]
 
 
 def _marked(meta_text: str, meta: dict[str, Any]) -> str:

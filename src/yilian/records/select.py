@@ -3,6 +3,7 @@
 The driver is chosen by counting at most ESTIMATE_MAX rows of each candidate; every other condition is a probe of the primary key.
 A scope is part of each statement: of the matches, of a chain's targets, of the sources of `_has` (ADR-0024).
 """
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +17,8 @@ from yilian.records.scope import Scope
 from yilian.records.terms import ANY, COMBINED, HANDLE, IDENTIFIER, OF_TYPE, PAIR, SYSTEM, Fold
 
 ESTIMATE_MAX: Final = 512
+BOUND_MAX: Final = 4_000
+"""Values bound in one condition; SQLite takes 32,766 in a statement."""
 APPROXIMATE: Final = 0.1
 """R4: `ap` is 10 % of the value, or of the time between it and now."""
 SHARED: Final = TIMELESS - {"Patient", "RelatedPerson"}
@@ -57,8 +60,14 @@ def marks(values: Sequence[Any]) -> str:
 class Selector:
     """Makes SQL with the hashes and parameter numbers of one store."""
 
-    def __init__(self, fold: Fold, number: Callable[[str, str], int], label_sets: Callable[[Scope], Sequence[int] | None], base_url: str,
-                 now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        fold: Fold,
+        number: Callable[[str, str], int],
+        label_sets: Callable[[Scope], Sequence[int] | None],
+        base_url: str,
+        now_ms: Callable[[], int],
+    ) -> None:
         self.fold, self.number, self.label_sets, self.base_url, self.now_ms = fold, number, label_sets, base_url, now_ms
 
     # --- scope
@@ -103,16 +112,26 @@ class Selector:
         number = self.number(condition.type, condition.code)
         if condition.modifier == "missing":
             return self._missing(condition, number, alias)
-        builders = {"token": self._token, "reference": self._reference, "string": self._string, "uri": self._uri, "composite": self._composite,
-                    "date": self._ranged, "number": self._ranged, "quantity": self._ranged}
+        builders = {
+            "token": self._token,
+            "reference": self._reference,
+            "string": self._string,
+            "uri": self._uri,
+            "composite": self._composite,
+            "date": self._ranged,
+            "number": self._ranged,
+            "quantity": self._ranged,
+        }
         return builders[condition.kind](condition, number, alias)
 
     def _exact(self, number: int, values: Sequence[int], alias: str) -> Posting:
         bound = (number, *values)
         where = f"parameter=? AND value IN ({marks(values)})" if len(values) != 1 else "parameter=? AND value=?"
         distinct = "DISTINCT " if len(values) > 1 else ""
-        return Posting(Sql(f"SELECT {distinct}resource FROM ix WHERE {where}", bound),
-                       Sql(f"EXISTS(SELECT 1 FROM ix WHERE {where} AND resource={alias}.id)", bound))
+        return Posting(
+            Sql(f"SELECT {distinct}resource FROM ix WHERE {where}", bound),
+            Sql(f"EXISTS(SELECT 1 FROM ix WHERE {where} AND resource={alias}.id)", bound),
+        )
 
     def _negated(self, posting: Posting, alias: str) -> Posting:
         probe = Sql(f"NOT {posting.probe.text}", posting.probe.bound)
@@ -142,7 +161,11 @@ class Selector:
         for value in term.values:
             text = unescaped(value)
             full = "/" in text or ":" in text
-            values += [self.fold(HANDLE, references.local(text, self.base_url))] if full else [self.fold(HANDLE, f"{t}/{text}") for t in targets]
+            values += (
+                [self.fold(HANDLE, references.local(text, self.base_url))] if full else [self.fold(HANDLE, f"{t}/{text}") for t in targets]
+            )
+        if len(values) > BOUND_MAX:
+            raise BadQuery("Too many values: name the type of the reference.", f"{term.type}.{term.code}")
         return self._exact(number, values, alias)
 
     def _string(self, term: Term, number: int, alias: str) -> Posting:
@@ -169,9 +192,11 @@ class Selector:
         return Posting(select, Sql(f"{alias}.id IN ({select.text})", select.bound))
 
     def _missing(self, term: Term, number: int, alias: str) -> Posting:
-        table = {"string": "ix_string", "uri": "ix_string", "date": "ix_range", "number": "ix_range", "quantity": "ix_range"}.get(term.kind, "ix")
+        table = {"string": "ix_string", "uri": "ix_string", "date": "ix_range", "number": "ix_range", "quantity": "ix_range"}.get(
+            term.kind, "ix"
+        )
         tables = ["ix", "ix_range"] if term.kind == "composite" else [table]
-        some = " UNION ".join(f"SELECT resource FROM {t} WHERE parameter=?" for t in tables)  # noqa: S608 - names of ours
+        some = " UNION ".join(f"SELECT resource FROM {t} WHERE parameter=?" for t in tables)
         bound = (number,) * len(tables)
         word = "NOT IN" if term.values == ("true",) else "IN"
         probe = Sql(f"{alias}.id {word} ({some})", bound)
@@ -215,8 +240,10 @@ class Selector:
             inside = Sql(f"({low_is}>=? AND {high_is}<?)", (low, high))
             low = high = point
         comparisons = {
-            "eq": inside, "ne": Sql(f"NOT {inside.text}", inside.bound),
-            "gt": Sql(f"{high_is}>?", (high,)), "lt": Sql(f"{low_is}<?", (low,)),
+            "eq": inside,
+            "ne": Sql(f"NOT {inside.text}", inside.bound),
+            "gt": Sql(f"{high_is}>?", (high,)),
+            "lt": Sql(f"{low_is}<?", (low,)),
             "ge": all_of([Sql(f"{high_is}>?", (high,)), inside if kind == "date" else Sql(f"{high_is}=?", (point,))], " OR "),
             "le": all_of([Sql(f"{low_is}<?", (low,)), inside if kind == "date" else Sql(f"{low_is}=?", (point,))], " OR "),
             "sa": Sql(f"{low_is}>=?" if kind == "date" else f"{low_is}>?", (high,)),
@@ -241,7 +268,8 @@ class Selector:
         any_of = all_of(parts, " OR ")
         return Posting(
             Sql(f"SELECT DISTINCT resource FROM ix_range WHERE parameter=? AND {any_of.text}", (number, *any_of.bound)),
-            Sql(f"EXISTS(SELECT 1 FROM ix_range WHERE parameter=? AND resource={alias}.id AND {any_of.text})", (number, *any_of.bound)))
+            Sql(f"EXISTS(SELECT 1 FROM ix_range WHERE parameter=? AND resource={alias}.id AND {any_of.text})", (number, *any_of.bound)),
+        )
 
     def _composite(self, term: Term, number: int, alias: str) -> Posting:
         one = parameters(term.type)[term.code]
@@ -265,8 +293,13 @@ class Selector:
         for target, condition in chain.targets:
             if scope.types is not None and target not in scope.types:
                 continue
-            where = all_of([Sql(f"{inner}.type=? AND {inner}.deleted=0", (self.number(target, ""),)),
-                            self.visible(scope, inner, as_target=True), self._as_filter(condition, scope, inner)])
+            where = all_of(
+                [
+                    Sql(f"{inner}.type=? AND {inner}.deleted=0", (self.number(target, ""),)),
+                    self.visible(scope, inner, as_target=True),
+                    self._as_filter(condition, scope, inner),
+                ]
+            )
             parts.append(Sql(f"SELECT {inner}.handle FROM resource {inner} WHERE {where.text}", where.bound))
         if not parts:
             return Posting(Sql("SELECT id FROM resource WHERE 0"), FALSE)
@@ -278,11 +311,18 @@ class Selector:
         inner = f"{alias}s"
         if scope.types is not None and reverse.source not in scope.types:
             return Posting(Sql("SELECT id FROM resource WHERE 0"), FALSE)
-        where = all_of([Sql(f"{inner}.type=? AND {inner}.deleted=0", (self.number(reverse.source, ""),)),
-                        self.visible(scope, inner), self._as_filter(reverse.inner, scope, inner)])
+        where = all_of(
+            [
+                Sql(f"{inner}.type=? AND {inner}.deleted=0", (self.number(reverse.source, ""),)),
+                self.visible(scope, inner),
+                self._as_filter(reverse.inner, scope, inner),
+            ]
+        )
         sources = Sql(f"SELECT {inner}.id FROM resource {inner} WHERE {where.text}", where.bound)
-        handles = Sql(f"SELECT value FROM ix WHERE parameter=? AND resource IN ({sources.text})",
-                      (self.number(reverse.source, reverse.code), *sources.bound))
+        handles = Sql(
+            f"SELECT value FROM ix WHERE parameter=? AND resource IN ({sources.text})",
+            (self.number(reverse.source, reverse.code), *sources.bound),
+        )
         probe = Sql(f"{alias}.handle IN ({handles.text})", handles.bound)
         return Posting(Sql(f"SELECT id FROM resource {alias} WHERE {probe.text}", probe.bound), probe)
 
@@ -303,14 +343,18 @@ class Selector:
         drivers = [p for p in postings if p.is_countable]
         driver = drivers[0] if len(drivers) == 1 else min(drivers, key=lambda p: estimate(p.select), default=None)
         if driver is not None and scope.patient_id is not None:
-            own = Sql("SELECT id FROM resource WHERE patient=? AND type=?",
-                      (self.fold(HANDLE, f"Patient/{scope.patient_id}"), self.number(query.type, "")))
+            own = Sql(
+                "SELECT id FROM resource WHERE patient=? AND type=?",
+                (self.fold(HANDLE, f"Patient/{scope.patient_id}"), self.number(query.type, "")),
+            )
             driver = driver if estimate(driver.select) < estimate(own) else None
         where = all_of([*fixed, *(p.probe for p in postings if p is not driver)])
         if driver is None:
             return Sql(f"FROM resource r WHERE {where.text}", where.bound)
-        return Sql(f"FROM ({driver.select.text}) d CROSS JOIN resource r ON r.id=d.{_column_of(driver)} WHERE {where.text}",
-                   driver.select.bound + where.bound)
+        return Sql(
+            f"FROM ({driver.select.text}) d CROSS JOIN resource r ON r.id=d.{_column_of(driver)} WHERE {where.text}",
+            driver.select.bound + where.bound,
+        )
 
 
 def _column_of(posting: Posting) -> str:

@@ -3,10 +3,12 @@
 Thread-safe: one writer behind a lock, one reading connection per thread (WAL: readers never wait). Short reads may run in an event loop
 (a read is tens of microseconds); imports belong in a thread. One request is one SQLite transaction.
 """
+
 import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -41,9 +43,18 @@ class SqliteStore:
     cipher     seals bodies at rest; None stores them plain
     """
 
-    def __init__(self, path: Path | str, *, keys: VersionKeyStore, network_id: bytes, base_url: str = "", cipher: Cipher | None = None,
-                 now_ms: Callable[[], int] = _now_ms, new_id: Callable[[], str] = _new_id,
-                 random: Callable[[int], bytes] = secrets.token_bytes) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        keys: VersionKeyStore,
+        network_id: bytes,
+        base_url: str = "",
+        cipher: Cipher | None = None,
+        now_ms: Callable[[], int] = _now_ms,
+        new_id: Callable[[], str] = _new_id,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
         self.core = Core(Setting(Path(path), keys, network_id, base_url, cipher, now_ms, new_id, random))
 
     def __enter__(self) -> Self:
@@ -83,8 +94,10 @@ class SqliteStore:
             where, bound = f" AND {seen.text} AND {allowed.text}", seen.bound + allowed.bound
         with named():
             db = core.reading()
-            row = db.execute(f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.id=r.head WHERE r.handle=? AND r.rid=?{where}",
-                             (core.handle(resource_type, resource_id), resource_id, *bound)).fetchone()
+            row = db.execute(
+                f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.id=r.head WHERE r.handle=? AND r.rid=?{where}",
+                (core.handle(resource_type, resource_id), resource_id, *bound),
+            ).fetchone()
             if row is None:
                 raise NotFound("There is no such resource.", resource_type if resource_type.isalpha() else "")
             stored = core.stored(db, row)
@@ -141,8 +154,16 @@ class SqliteStore:
 
     # --- many
 
-    def history(self, resource_type: str | None = None, resource_id: str | None = None, *, since_s: int | None = None, count: int = 50,
-                cursor: str | None = None, scope: Scope = EVERYTHING) -> HistoryPage:
+    def history(
+        self,
+        resource_type: str | None = None,
+        resource_id: str | None = None,
+        *,
+        since_s: int | None = None,
+        count: int = 50,
+        cursor: str | None = None,
+        scope: Scope = EVERYTHING,
+    ) -> HistoryPage:
         """Return versions newest first: of an instance, a type, or the store.
 
         Refuses  NotFound, BadQuery
@@ -172,7 +193,7 @@ class SqliteStore:
 
         Refuses  NotFound, Gone
         """
-        self.read("Patient", patient_id, scope)
+        self.read("Patient", patient_id, replace(scope, types=None))
         return everything(self.core, patient_id, scope)
 
     def export(self, scope: Scope = EVERYTHING) -> Iterator[tuple[str, bytes]]:

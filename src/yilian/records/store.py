@@ -3,6 +3,7 @@
 `SqliteStore` implements it here; a Postgres store and a proxy to another FHIR server implement the same (ADR-0020). Consent, receipts
 and audit stand above it: who narrows what may be seen hands over a `Scope`, and the store applies it to everything it answers.
 """
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -86,14 +87,6 @@ class BundleOutcome:
     entries: tuple[EntryOutcome, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class VersionKeys:
-    """The secrets of one version's commitment: k commits to the bytes, erase_pk is who may say that it was erased."""
-
-    k: bytes
-    erase_pk: bytes
-
-
 class VersionKeyStore(Protocol):
     """Keeps commitment keys apart from the records, outside their backups (design 03, "a key store outside database backups")."""
 
@@ -151,8 +144,16 @@ class RecordStore(Protocol):
     def vread(self, resource_type: str, resource_id: str, version_id: str, scope: Scope = EVERYTHING) -> Stored: ...
     def update(self, resource_type: str, resource_id: str, body: bytes, *, if_match: str | None = None) -> Stored: ...
     def delete(self, resource_type: str, resource_id: str, *, if_match: str | None = None) -> Stored | None: ...
-    def history(self, resource_type: str | None = None, resource_id: str | None = None, *, since_s: int | None = None,
-                count: int = 50, cursor: str | None = None, scope: Scope = EVERYTHING) -> HistoryPage: ...
+    def history(
+        self,
+        resource_type: str | None = None,
+        resource_id: str | None = None,
+        *,
+        since_s: int | None = None,
+        count: int = 50,
+        cursor: str | None = None,
+        scope: Scope = EVERYTHING,
+    ) -> HistoryPage: ...
     def search(self, query: Query, scope: Scope = EVERYTHING, cursor: str | None = None) -> Page: ...
     def process(self, bundle: bytes) -> BundleOutcome: ...
     def everything(self, patient_id: str, scope: Scope = EVERYTHING) -> Iterator[Stored]: ...

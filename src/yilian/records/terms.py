@@ -4,6 +4,7 @@ Exact values are 62-bit keyed hashes (BLAKE2b under the store's own key: who doe
 strings are folded text; dates, numbers and quantities are ranges (ADR-0023).
 Source   https://hl7.org/fhir/R4/search.html
 """
+
 import unicodedata
 from collections.abc import Callable
 from decimal import Decimal
@@ -11,7 +12,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
-from yilian.records.primitives import extent_ms
+from yilian.records.primitives import EXPONENT_MAX, extent_ms
 
 FOREVER_MS: Final = 2**62
 ANY, PAIR, SYSTEM, OF_TYPE, IDENTIFIER, COMBINED, HANDLE = "a", "p", "s", "o", "i", "c", "h"
@@ -25,10 +26,12 @@ Fold = Callable[[str, str], int]
 
 def folder(key: bytes) -> Fold:
     """Return the function (kind, text) -> hash in [1, 2**62) of one store."""
+
     @lru_cache(HASHES_KEPT)
     def fold(kind: str, text: str) -> int:
         digest = blake2b(f"{kind}{text}".encode(), digest_size=8, key=key).digest()
         return (int.from_bytes(digest) >> 2) | 1
+
     return fold
 
 
@@ -60,7 +63,7 @@ def date_range(value: object, kind: str) -> tuple[int, int] | None:
     return extent_ms(value) if isinstance(value, str) else None
 
 
-def number_range(value: Any) -> tuple[float, float]:  # noqa: ANN401 - int, float or Decimal, as JSON gave it
+def number_range(value: float) -> tuple[float, float]:
     """Return a stored number as a range of one point."""
     return float(value), float(value)
 
@@ -70,7 +73,12 @@ def quantity_range(value: dict[str, Any], kind: str) -> tuple[float, float, str,
     if kind == "Range":
         low, high = value.get("low", {}), value.get("high", {})
         unit = low or high
-        return (float(low.get("value", "-inf")), float(high.get("value", "inf")), unit.get("system", ""), unit.get("code") or unit.get("unit", ""))
+        return (
+            float(low.get("value", "-inf")),
+            float(high.get("value", "inf")),
+            unit.get("system", ""),
+            unit.get("code") or unit.get("unit", ""),
+        )
     if "value" not in value:
         return None
     number = float(value["value"])
@@ -89,7 +97,7 @@ def asked_range(text: str) -> tuple[float, float] | None:
     except ArithmeticError:
         return None
     exponent = number.as_tuple().exponent
-    if not number.is_finite() or not isinstance(exponent, int) or abs(exponent) > 60 or abs(number.adjusted()) > 60:  # noqa: PLR2004 - EXPONENT_MAX
+    if not number.is_finite() or not isinstance(exponent, int) or max(abs(exponent), abs(number.adjusted())) > EXPONENT_MAX:
         return None
     half = Decimal(5).scaleb(exponent - 1)
     return float(number - half), float(number + half)
@@ -113,23 +121,15 @@ def string_parts(value: object, kind: str) -> list[str]:
 
 def tokens(value: object, kind: str) -> list[tuple[str | None, str]]:
     """Return (system, code) of a token value: system None if the type implies it, "" if the coding has none."""
-    if value is True or value is False:
-        return [(None, "true" if value else "false")]
-    if isinstance(value, str):
-        return [(None, value)]
     if not isinstance(value, dict):
-        return []
-    if kind == "CodeableConcept":
-        return [(c.get("system", ""), c["code"]) for c in value.get("coding", ()) if "code" in c]
-    if kind == "Coding":
-        return [(value.get("system", ""), value["code"])] if "code" in value else []
-    if kind == "Identifier":
-        return [(value.get("system", ""), value["value"])] if "value" in value else []
+        text = ("true" if value else "false") if isinstance(value, bool) else value
+        return [(None, text)] if isinstance(text, str) else []
     if kind == "ContactPoint":
         return [(None, value["value"])] if "value" in value else []
-    if kind in {"Quantity", "Money"} or "coding" not in value:
-        return []
-    return tokens(value, "CodeableConcept")
+    if kind == "Identifier":
+        return [(value.get("system", ""), value["value"])] if "value" in value else []
+    codings = [value] if kind == "Coding" else value.get("coding", ())
+    return [(c.get("system", ""), c["code"]) for c in codings if "code" in c]
 
 
 def of_type(value: object) -> list[str]:

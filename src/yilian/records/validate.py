@@ -4,6 +4,7 @@ The walk stands alone where fhirkit is not installed. It checks element names, c
 ids, empty objects, narratives, fragments, and the invariants of `invariants`. Diagnostics never repeat a value (ADR-0022).
 Source   hl7.fhir.r4.core 4.0.1; https://hl7.org/fhir/R4/json.html
 """
+
 import re
 from dataclasses import dataclass, field
 from functools import cache
@@ -60,7 +61,7 @@ class _Walk:
             return
         if is_contained:
             self.contained_rules(node, at)
-        self.object(node, kind, at, depth, is_resource=True)
+        self.members(node, kind, at, depth, is_resource=True)
 
     def contained_rules(self, node: dict[str, Any], at: str) -> None:
         if "contained" in node:
@@ -71,7 +72,7 @@ class _Walk:
         if isinstance(node.get("id"), str):
             self.contained.add(node["id"])
 
-    def object(self, node: dict[str, Any], path: str, at: str, depth: int, *, is_resource: bool = False) -> None:
+    def members(self, node: dict[str, Any], path: str, at: str, depth: int, *, is_resource: bool = False) -> None:
         """Walk an object of shape `path`."""
         if depth > DEPTH_MAX:
             raise TooLarge(f"The body nests deeper than {DEPTH_MAX} levels.")
@@ -130,7 +131,7 @@ class _Walk:
             if not isinstance(item, dict):
                 self.say("structure", f"{at}.{element.name}", "expected an object")
                 continue
-            self.object(item, "Element", f"{at}.{element.name}", depth + 1)
+            self.members(item, "Element", f"{at}.{element.name}", depth + 1)
 
     def member(self, node: dict[str, Any], key: str, value: object, element: definitions.Element, at: str, depth: int) -> None:
         """Walk one element's value or values."""
@@ -161,7 +162,7 @@ class _Walk:
         elif not isinstance(value, dict):
             self.say("structure", at, "expected an object")
         else:
-            self.object(value, element.type, at, depth + 1)
+            self.members(value, element.type, at, depth + 1)
 
 
 def _second_opinion(document: Document) -> list[Issue]:
@@ -172,8 +173,11 @@ def _second_opinion(document: Document) -> list[Issue]:
         found = _fhirkit.validate(document.text)
     except _fhirkit.ParseError as error:
         raise Malformed("The body is not JSON that a second reader accepts.") from error
-    return [Issue("error", "structure", i.path if _KNOWN_PATH.fullmatch(i.path) else "", re.sub(r'"[^"]*"', "a value", i.message))
-            for i in found if i.severity == "error"][:ISSUES_MAX]
+    return [
+        Issue("error", "structure", i.path if _KNOWN_PATH.fullmatch(i.path) else "", re.sub(r'"[^"]*"', "a value", i.message))
+        for i in found
+        if i.severity == "error"
+    ][:ISSUES_MAX]
 
 
 def issues_of(document: Document, expected_type: str | None = None) -> list[Issue]:

@@ -1,4 +1,5 @@
 """One version written: checked, committed to, indexed. All inside the caller's transaction."""
+
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -31,8 +32,9 @@ class Head:
 
 def head_of(core: Core, writing: Writing, resource_type: str, resource_id: str) -> Head | None:
     """Return the current version, deleted or not; None if the resource never was."""
-    row = writing.db.execute(f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.id=r.head WHERE r.handle=?",  # noqa: S608
-                             (core.handle(resource_type, resource_id),)).fetchone()
+    row = writing.db.execute(
+        f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.id=r.head WHERE r.handle=?", (core.handle(resource_type, resource_id),)
+    ).fetchone()
     if row is None:
         return None
     return Head(row[0], row[3], row[5] == "DELETE", core.stored(writing.db, row))
@@ -66,8 +68,10 @@ def write(core: Core, writing: Writing, document: Document, resource_id: str, me
     owner = placing.patients[0] if len(placing.patients) == 1 else None
     body = core.seal(owner, core.frame(received, splices), body_context(kind, resource_id, version))
     number = _version(core, writing, (row, version, now_ms, method, *columns), received, owner, body)
-    writing.db.execute("UPDATE resource SET version=?,head=?,updated_ms=?,deleted=0,patient=?,from_ms=?,until_ms=?,labels=? WHERE id=?",
-                       (version, number, now_ms, *columns, row))
+    writing.db.execute(
+        "UPDATE resource SET version=?,head=?,updated_ms=?,deleted=0,patient=?,from_ms=?,until_ms=?,labels=? WHERE id=?",
+        (version, number, now_ms, *columns, row),
+    )
     old = None if head is None or head.is_deleted else head.stored
     _reindex(core, writing, row, old, core.indexer.rows(kind, tree))
     _members(core, writing, row, old, placing.patients)
@@ -117,8 +121,10 @@ def _columns(core: Core, writing: Writing, placing: Placing) -> tuple[int, int, 
 
 
 def _new_row(core: Core, writing: Writing, resource_type: str, resource_id: str) -> int:
-    added = writing.db.execute("INSERT INTO resource VALUES(NULL,?,?,?,0,0,0,0,0,0,0,0)",
-                               (core.handle(resource_type, resource_id), core.number(resource_type, ""), resource_id))
+    added = writing.db.execute(
+        "INSERT INTO resource VALUES(NULL,?,?,?,0,0,0,0,0,0,0,0)",
+        (core.handle(resource_type, resource_id), core.number(resource_type, ""), resource_id),
+    )
     assert added.lastrowid is not None
     return added.lastrowid
 
@@ -132,7 +138,8 @@ def _version(core: Core, writing: Writing, columns: tuple[Any, ...], received: b
     added = writing.db.execute(
         "INSERT INTO version(resource,version,updated_ms,method,patient,from_ms,until_ms,labels,digest,key_id,commitment,erase_pk,body)"
         " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        (*columns, fingerprint(core, received), key_id, commitment, setting.keys.erase_pk(owner), body))
+        (*columns, fingerprint(core, received), key_id, commitment, setting.keys.erase_pk(owner), body),
+    )
     assert added.lastrowid is not None
     return added.lastrowid
 
@@ -142,9 +149,13 @@ def _reindex(core: Core, writing: Writing, row: int, old: Stored | None, new: Ro
     db = writing.db
     before = Rows() if old is None else core.indexer.rows(old.type, orjson.loads(old.body))
     db.executemany("DELETE FROM ix WHERE parameter=? AND value=? AND resource=?", [(*r, row) for r in before.exact - new.exact])
-    db.executemany("DELETE FROM ix_range WHERE parameter=? AND key=? AND low=? AND high=? AND usystem=? AND unit=? AND resource=?",
-                   [(*r, row) for r in before.ranges - new.ranges])
-    db.executemany("DELETE FROM ix_string WHERE parameter=? AND text=? AND exact=? AND resource=?", [(*r, row) for r in before.strings - new.strings])
+    db.executemany(
+        "DELETE FROM ix_range WHERE parameter=? AND key=? AND low=? AND high=? AND usystem=? AND unit=? AND resource=?",
+        [(*r, row) for r in before.ranges - new.ranges],
+    )
+    db.executemany(
+        "DELETE FROM ix_string WHERE parameter=? AND text=? AND exact=? AND resource=?", [(*r, row) for r in before.strings - new.strings]
+    )
     db.executemany("INSERT OR IGNORE INTO ix VALUES(?,?,?)", [(*r, row) for r in new.exact - before.exact])
     db.executemany("INSERT OR IGNORE INTO ix_range VALUES(?,?,?,?,?,?,?)", [(*r, row) for r in new.ranges - before.ranges])
     db.executemany("INSERT OR IGNORE INTO ix_string VALUES(?,?,?,?)", [(*r, row) for r in new.strings - before.strings])
@@ -153,5 +164,7 @@ def _reindex(core: Core, writing: Writing, row: int, old: Stored | None, new: Ro
 def _members(core: Core, writing: Writing, row: int, old: Stored | None, patients: tuple[str, ...]) -> None:
     before = set() if old is None else set(place(old.type, old.id, orjson.loads(old.body), core.setting.base_url).patients)
     now = set(patients)
-    writing.db.executemany("DELETE FROM member WHERE patient=? AND resource=?", [(core.handle("Patient", p), row) for p in sorted(before - now)])
+    writing.db.executemany(
+        "DELETE FROM member WHERE patient=? AND resource=?", [(core.handle("Patient", p), row) for p in sorted(before - now)]
+    )
     writing.db.executemany("INSERT OR IGNORE INTO member VALUES(?,?)", [(core.handle("Patient", p), row) for p in sorted(now - before)])

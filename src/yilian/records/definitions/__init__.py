@@ -2,6 +2,7 @@
 
 Source   r4.json.gz, written by tools/compile_definitions.py from hl7.fhir.r4.core 4.0.1 (CC0); ADR-0021.
 """
+
 import gzip
 import json
 from dataclasses import dataclass
@@ -10,10 +11,30 @@ from importlib import resources
 from typing import Any, Final
 
 REQUIRED, MANY, SUMMARY, CHOICE = 1, 2, 4, 8
-PRIMITIVES: Final = frozenset({
-    "base64Binary", "boolean", "canonical", "code", "date", "dateTime", "decimal", "id", "instant", "integer", "markdown", "oid",
-    "positiveInt", "string", "time", "unsignedInt", "uri", "url", "uuid", "xhtml",
-})
+PRIMITIVES: Final = frozenset(
+    {
+        "base64Binary",
+        "boolean",
+        "canonical",
+        "code",
+        "date",
+        "dateTime",
+        "decimal",
+        "id",
+        "instant",
+        "integer",
+        "markdown",
+        "oid",
+        "positiveInt",
+        "string",
+        "time",
+        "unsignedInt",
+        "uri",
+        "url",
+        "uuid",
+        "xhtml",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +91,15 @@ def shape(path: str) -> dict[str, Element]:
     for name, flags, names, codes in _table()["shapes"][path]:
         for kind in names:
             key = name + kind[0].upper() + kind[1:] if flags & CHOICE else name
-            out[key] = Element(name=name, type=kind, is_many=bool(flags & MANY), is_required=bool(flags & REQUIRED),
-                               is_summary=bool(flags & SUMMARY), is_choice=bool(flags & CHOICE), codes=_code_list(codes))
+            out[key] = Element(
+                name=name,
+                type=kind,
+                is_many=bool(flags & MANY),
+                is_required=bool(flags & REQUIRED),
+                is_summary=bool(flags & SUMMARY),
+                is_choice=bool(flags & CHOICE),
+                codes=_code_list(codes),
+            )
     return out
 
 
@@ -93,8 +121,11 @@ def choices(path: str) -> dict[str, tuple[str, ...]]:
 @cache
 def parameters(resource_type: str) -> dict[str, Definition]:
     """Return code -> search parameter of a type, those of every resource included."""
-    return {code: Definition(code, kind, tuple(parts), tuple(targets), tuple((c[0], c[1], c[2]) for c in components))
-            for base, code, kind, parts, targets, components in _table()["parameters"] if base in {resource_type, "Resource", "DomainResource"}}
+    return {
+        code: Definition(code, kind, tuple(parts), tuple(targets), tuple((c[0], c[1], c[2]) for c in components))
+        for base, code, kind, parts, targets, components in _table()["parameters"]
+        if base in {resource_type, "Resource", "DomainResource"}
+    }
 
 
 @cache
