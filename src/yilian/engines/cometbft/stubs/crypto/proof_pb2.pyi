@@ -24,7 +24,7 @@ class ValueOp(_message.Message):
     PROOF_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     proof: Proof
-    def __init__(self, key: _Optional[bytes] = ..., proof: _Optional[_Union[Proof, _Mapping]] = ...) -> None: ...
+    def __init__(self, key: _Optional[bytes] = ..., proof: _Optional[_Union[Proof, _Mapping[str, object]]] = ...) -> None: ...
 
 class DominoOp(_message.Message):
     __slots__ = ("key", "input", "output")
@@ -50,4 +50,4 @@ class ProofOps(_message.Message):
     __slots__ = ("ops",)
     OPS_FIELD_NUMBER: _ClassVar[int]
     ops: _containers.RepeatedCompositeFieldContainer[ProofOp]
-    def __init__(self, ops: _Optional[_Iterable[_Union[ProofOp, _Mapping]]] = ...) -> None: ...
+    def __init__(self, ops: _Optional[_Iterable[_Union[ProofOp, _Mapping[str, object]]]] = ...) -> None: ...

@@ -27,7 +27,7 @@ class ValidatorSet(_message.Message):
     validators: _containers.RepeatedCompositeFieldContainer[Validator]
     proposer: Validator
     total_voting_power: int
-    def __init__(self, validators: _Optional[_Iterable[_Union[Validator, _Mapping]]] = ..., proposer: _Optional[_Union[Validator, _Mapping]] = ..., total_voting_power: _Optional[int] = ...) -> None: ...
+    def __init__(self, validators: _Optional[_Iterable[_Union[Validator, _Mapping[str, object]]]] = ..., proposer: _Optional[_Union[Validator, _Mapping[str, object]]] = ..., total_voting_power: _Optional[int] = ...) -> None: ...
 
 class Validator(_message.Message):
     __slots__ = ("address", "pub_key", "voting_power", "proposer_priority")
@@ -39,7 +39,7 @@ class Validator(_message.Message):
     pub_key: _keys_pb2.PublicKey
     voting_power: int
     proposer_priority: int
-    def __init__(self, address: _Optional[bytes] = ..., pub_key: _Optional[_Union[_keys_pb2.PublicKey, _Mapping]] = ..., voting_power: _Optional[int] = ..., proposer_priority: _Optional[int] = ...) -> None: ...
+    def __init__(self, address: _Optional[bytes] = ..., pub_key: _Optional[_Union[_keys_pb2.PublicKey, _Mapping[str, object]]] = ..., voting_power: _Optional[int] = ..., proposer_priority: _Optional[int] = ...) -> None: ...
 
 class SimpleValidator(_message.Message):
     __slots__ = ("pub_key", "voting_power")
@@ -47,4 +47,4 @@ class SimpleValidator(_message.Message):
     VOTING_POWER_FIELD_NUMBER: _ClassVar[int]
     pub_key: _keys_pb2.PublicKey
     voting_power: int
-    def __init__(self, pub_key: _Optional[_Union[_keys_pb2.PublicKey, _Mapping]] = ..., voting_power: _Optional[int] = ...) -> None: ...
+    def __init__(self, pub_key: _Optional[_Union[_keys_pb2.PublicKey, _Mapping[str, object]]] = ..., voting_power: _Optional[int] = ...) -> None: ...

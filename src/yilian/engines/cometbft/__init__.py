@@ -1,0 +1,25 @@
+"""Ordering by CometBFT validators over ABCI 2.0. The door: the engine, and what writes a member's folder.
+
+Files    in the order of a transaction's life: `engine` (submitted, answered), `items` (batched, screened), `rpc` (handed over), `server`
+         and `wire` (ABCI's socket), `application` (ABCI's methods), `validators` (who decides); `process` keeps CometBFT alive,
+         `settings` tells it everything. `stubs` are generated.
+"""
+
+from yilian.engines.cometbft.engine import CometBftEngine
+from yilian.engines.cometbft.faults import BinaryMissing, KeepsDying, NotOrdering, OutOfStep, PortInUse, WrongGenesis, WrongVersion
+from yilian.engines.cometbft.settings import NotAHome, Seat, Trust, write_home
+
+__all__ = [
+    "BinaryMissing",
+    "CometBftEngine",
+    "KeepsDying",
+    "NotAHome",
+    "NotOrdering",
+    "OutOfStep",
+    "PortInUse",
+    "Seat",
+    "Trust",
+    "WrongGenesis",
+    "WrongVersion",
+    "write_home",
+]

@@ -1,0 +1,223 @@
+"""The ledger as an ABCI 2.0 application: what CometBFT asks, and our answers. No sockets, no threads of its own, no clock.
+
+CheckTx, PrepareProposal and ProcessProposal ask one function (`items.Screening.admit`); FinalizeBlock decides a block and keeps it in
+memory; only Commit makes it durable. So after a crash at any point Info answers the last committed height, and CometBFT replays from there.
+Source   design 02 "Engines", "Verdicts"; CometBFT v0.38.25, spec/abci/abci++_methods.md; ADR-0090.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from yilian.base.codec import encode
+from yilian.base.refusals import Refused
+from yilian.contracts import directory
+from yilian.engines.cometbft import validators
+from yilian.engines.cometbft.faults import OutOfStep, WrongGenesis, WrongVersion
+from yilian.engines.cometbft.items import Screening, in_block
+from yilian.engines.cometbft.settings import VERSION, chain_id
+from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
+from yilian.engines.cometbft.stubs.crypto import keys_pb2
+from yilian.engines.cometbft.stubs.types import params_pb2
+from yilian.engines.protocol import Block
+from yilian.engines.replica import Decided, Replica
+from yilian.ledger import BlockHeader, Genesis, Result
+
+BLOCK_TRANSACTIONS_MAX = 4_000  # so that deciding a block takes well under `timeout_propose` on a slow core (ADR-0091)
+CODE_ADMITTED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A block that was finalised and waits for Commit."""
+
+    decided: Decided
+    updates: validators.Validators
+
+
+class Application:
+    """One replica behind ABCI. `committed` is told of each block once it is durable."""
+
+    def __init__(self, replica: Replica, committed: Callable[[Block], None]) -> None:
+        """Begin at the replica's height."""
+        self._replica = replica
+        self._committed = committed
+        self._guard = threading.Lock()  # one CometBFT at a time changes the ledger
+        self._pending: _Pending | None = None
+        self._names = validators.names(replica.read())
+        self.screening = Screening(self._genesis.network_id, replica.keys())
+
+    @property
+    def _genesis(self) -> Genesis:
+        return self._replica.genesis
+
+    def methods(self) -> dict[str, Callable[[Any], Any]]:
+        """Return ABCI's methods by the names of its oneof."""
+        return {
+            "echo": lambda asked: abci.ResponseEcho(message=asked.message),
+            "flush": lambda _: abci.ResponseFlush(),
+            "info": self.info,
+            "query": self.query,
+            "check_tx": self.check_tx,
+            "init_chain": self.init_chain,
+            "prepare_proposal": self.prepare_proposal,
+            "process_proposal": self.process_proposal,
+            "finalize_block": self.finalize_block,
+            "commit": self.commit,
+            # design 02: no vote extensions. Genesis never enables them, so these two are not asked
+            "extend_vote": lambda _: abci.ResponseExtendVote(),
+            "verify_vote_extension": _verify_vote_extension,
+            "list_snapshots": lambda _: abci.ResponseListSnapshots(),
+            "offer_snapshot": lambda _: abci.ResponseOfferSnapshot(result=abci.ResponseOfferSnapshot.REJECT),
+            "load_snapshot_chunk": lambda _: abci.ResponseLoadSnapshotChunk(),
+            "apply_snapshot_chunk": lambda _: abci.ResponseApplySnapshotChunk(result=abci.ResponseApplySnapshotChunk.ABORT),
+        }
+
+    # -- query connection
+
+    def info(self, asked: abci.RequestInfo) -> abci.ResponseInfo:
+        """Answer where the ledger stands: the last height that is durable here.
+
+        Raises   WrongVersion
+        """
+        if asked.version and asked.version != VERSION:
+            raise WrongVersion(asked.version)
+        chain = self._replica.chain
+        return abci.ResponseInfo(
+            data="yilian",
+            app_version=directory.rules_version_at(self._replica.read(), chain.height + 1),
+            last_block_height=chain.height,
+            last_block_app_hash=chain.app_hash if chain.height else b"",
+        )
+
+    def query(self, asked: abci.RequestQuery) -> abci.ResponseQuery:
+        """Answer a state key's value; the node itself reads its own store, so this is for operators' curiosity only."""
+        view = self._replica.read()
+        value = view.get(asked.data)
+        return abci.ResponseQuery(key=asked.data, value=value or b"", height=view.chain.height)
+
+    # -- mempool connection
+
+    def check_tx(self, asked: abci.RequestCheckTx) -> abci.ResponseCheckTx:
+        """Answer whether an item may enter the mempool; the code is the refusal's number."""
+        try:
+            self.screening.admit(asked.tx)
+        except Refused as no:
+            return abci.ResponseCheckTx(code=int(no.reason), log=str(no), codespace="yilian")
+        return abci.ResponseCheckTx(code=CODE_ADMITTED)
+
+    # -- consensus connection
+
+    def init_chain(self, asked: abci.RequestInitChain) -> abci.ResponseInitChain:
+        """Answer genesis, which this replica wrote from its own copy.
+
+        Raises   WrongGenesis, unless CometBFT's genesis carries exactly ours
+        """
+        ours = self._genesis
+        if asked.chain_id != chain_id(ours.network_id) or _carried(asked.app_state_bytes) != ours.encoded():
+            raise WrongGenesis(ours.network_id, f"chain {asked.chain_id!r}")
+        theirs = {each.pub_key.ed25519: each.power for each in asked.validators}
+        if theirs != validators.validators(self._replica.read()):
+            raise WrongGenesis(ours.network_id, f"chain {asked.chain_id!r} with other validators")
+        return abci.ResponseInitChain(app_hash=self._replica.chain.app_hash)
+
+    def prepare_proposal(self, asked: abci.RequestPrepareProposal) -> abci.ResponsePrepareProposal:
+        """Answer the items to propose: those that hold, in their order, until the block is full."""
+        items, size_bytes, count = [], 0, 0
+        for item in asked.txs:
+            try:
+                inside = self.screening.admit(item)
+            except Refused:
+                continue
+            cost_bytes = len(item) + _overhead_bytes(len(item))
+            if size_bytes + cost_bytes > asked.max_tx_bytes or count + inside > BLOCK_TRANSACTIONS_MAX:
+                break
+            items.append(item)
+            size_bytes, count = size_bytes + cost_bytes, count + inside
+        return abci.ResponsePrepareProposal(txs=items)
+
+    def process_proposal(self, asked: abci.RequestProcessProposal) -> abci.ResponseProcessProposal:
+        """Answer whether another's proposal may be voted for: every item of it must hold."""
+        try:
+            for item in asked.txs:
+                self.screening.admit(item)
+        except Refused:
+            return abci.ResponseProcessProposal(status=abci.ResponseProcessProposal.REJECT)
+        return abci.ResponseProcessProposal(status=abci.ResponseProcessProposal.ACCEPT)
+
+    def finalize_block(self, asked: abci.RequestFinalizeBlock) -> abci.ResponseFinalizeBlock:
+        """Answer what a decided block does; nothing is durable yet.
+
+        Raises   OutOfStep
+        """
+        with self._guard:
+            view = self._replica.read()
+            if asked.height != view.chain.height + 1:
+                raise OutOfStep(view.chain.height, asked.height)
+            transactions, counts = in_block(asked.txs)
+            time_ms = asked.time.seconds * 1_000 + asked.time.nanos // 1_000_000
+            proposer = self._names.get(asked.proposer_address, asked.proposer_address.hex()[:32])
+            decided = self._replica.decide(BlockHeader(asked.height, time_ms, proposer), transactions, self.screening.facts)
+            applied = decided.applied
+            changed = validators.updates(view, applied.writes)
+            self._pending = _Pending(decided, changed)
+            return abci.ResponseFinalizeBlock(
+                tx_results=_item_results(applied.results, counts),
+                validator_updates=[
+                    abci.ValidatorUpdate(pub_key=keys_pb2.PublicKey(ed25519=key), power=power) for key, power in changed.items()
+                ],
+                consensus_param_updates=self._version_after(asked.height),
+                app_hash=applied.app_hash,
+            )
+
+    def commit(self, _: abci.RequestCommit) -> abci.ResponseCommit:
+        """Make the finalised block durable, then visible, then tell."""
+        with self._guard:
+            pending = self._pending
+            if pending is None:
+                raise OutOfStep(self._replica.chain.height, self._replica.chain.height)
+            block = self._replica.commit(pending.decided)
+            self._pending = None
+            self.screening.move_on(self._replica.keys(), block.transactions)
+            if pending.updates:
+                self._names |= validators.names(self._replica.read())
+        self._committed(block)
+        return abci.ResponseCommit()
+
+    def _version_after(self, height: int) -> params_pb2.ConsensusParams | None:
+        """Return the rules version as CometBFT's application version, where it changes with the next block."""
+        view = self._replica.read()  # a version is voted at least 1,000 blocks ahead, so the state before this block knows it
+        now, following = directory.rules_version_at(view, height), directory.rules_version_at(view, height + 1)
+        return None if now == following else params_pb2.ConsensusParams(version=params_pb2.VersionParams(app=following))
+
+
+def _verify_vote_extension(asked: abci.RequestVerifyVoteExtension) -> abci.ResponseVerifyVoteExtension:
+    status = abci.ResponseVerifyVoteExtension.REJECT if asked.vote_extension else abci.ResponseVerifyVoteExtension.ACCEPT
+    return abci.ResponseVerifyVoteExtension(status=status)
+
+
+def _carried(app_state: bytes) -> bytes:
+    """Return our genesis as CometBFT's genesis carries it; empty if it carries none."""
+    try:
+        return base64.b64decode(json.loads(app_state)["yilian"], validate=True)
+    except (ValueError, KeyError, TypeError):
+        return b""
+
+
+def _overhead_bytes(size_bytes: int) -> int:
+    """Return what protobuf adds to one item of a block: its field's tag and its length."""
+    return 1 + (size_bytes.bit_length() + 6) // 7
+
+
+def _item_results(results: tuple[Result, ...], counts: list[int]) -> list[abci.ExecTxResult]:
+    """Return a result for each item: `CBOR([[index or null, reason], ...])`, so that CometBFT's results hash covers them."""
+    answers, at = [], 0
+    for count in counts:
+        answers.append(abci.ExecTxResult(data=encode([[each.index, each.reason] for each in results[at : at + count]])))
+        at += count
+    return answers

@@ -1,0 +1,266 @@
+"""The ledger ordered by validators who do not trust one another: CometBFT decides the order, this node's replica what it means.
+
+Life of a transaction   `submit` -> the sender's queue -> screened here -> looked up among what is final already (the same bytes get the
+         same answer) -> a batch -> CometBFT's mempool -> a block -> FinalizeBlock, Commit -> answered from our own commit, never from
+         an RPC. While one call is being checked, the next gathers: no timers. What is pending when CometBFT dies is sent again to the
+         next one.
+Threads  one for each ABCI connection (`server`), one that keeps CometBFT alive (`process`), the sender, and a watch that notices a halt.
+Source   design 02 "Engines", "Batch"; ADR-0090.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from yilian.base.refusals import Reason, Refused
+from yilian.base.transaction import transaction_id
+from yilian.engines.cometbft.application import Application
+from yilian.engines.cometbft.faults import NotOrdering
+from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX, BATCH_TRANSACTIONS_MAX, pack
+from yilian.engines.cometbft.process import Process
+from yilian.engines.cometbft.rpc import Rpc, Taken, Unreachable
+from yilian.engines.cometbft.server import Server
+from yilian.engines.cometbft.settings import SOCKET, read_ports
+from yilian.engines.faults import EngineClosed
+from yilian.engines.protocol import Block, Committed
+from yilian.engines.replica import Replica, answer_of
+from yilian.engines.served import Served
+from yilian.engines.waiters import Answer, Waiter, answer
+from yilian.ledger import Genesis
+
+CALL_TRANSACTIONS_MAX = 800  # in one call to the mempool: what one core verifies in about 60 ms
+HALTED_S = 15  # three heartbeats without a block: the network makes none
+RETRY_S = 0.1  # between two looks at a CometBFT that is starting
+ITEM_OVERHEAD_BYTES = 8  # of CBOR in a batch: the array's head, and for each transaction at most five bytes
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A transaction on its way, and who waits for it."""
+
+    data: bytes
+    exp_s: int
+    waiters: list[Waiter]
+
+
+class CometBftEngine(Served):
+    """One member's part in the consortium."""
+
+    def __init__(self, folder: Path, replica: Replica, *, is_batching: bool = True) -> None:
+        """Serve ABCI in `folder`, and keep CometBFT running on `FOLDER/validator`.
+
+        Raises   BinaryMissing, WrongVersion, PortInUse, NotAHome
+        """
+        super().__init__(replica)
+        ports = read_ports(folder)
+        self._is_batching = is_batching
+        self._inbox: queue.SimpleQueue[Waiter | None] = queue.SimpleQueue()
+        self._guard = threading.Lock()
+        self._pending: dict[bytes, _Pending] = {}
+        self._again = threading.Event()  # CometBFT began anew: what is pending must be sent again
+        self._closing = threading.Event()
+        self._advanced = threading.Event()
+        self._last_block_at = time.monotonic()
+        self._rpc = Rpc(ports.rpc)
+        self.application = Application(replica, self._committed)
+        self._server = Server(folder / SOCKET, self.application.methods(), self._fail)
+        try:
+            self.process = Process(folder, ports, self._begun, self._fail)
+        except BaseException:
+            self._server.close()
+            raise
+        self._threads = [threading.Thread(target=self._guarded_send, name="yilian-sender", daemon=True)]
+        self._threads.append(threading.Thread(target=self._notice_halts, name="yilian-halts", daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    @classmethod
+    def open(cls, folder: Path, genesis: Genesis, *, is_batching: bool = True) -> Self:
+        """Open or begin the member's copy in `folder` and join the network.
+
+        Raises   StoreLocked, StoreCorrupt, DiskFull, DiskFailed, WrongNetwork, BinaryMissing, WrongVersion, PortInUse, NotAHome
+        """
+        replica = Replica.open(folder, genesis)
+        try:
+            return cls(folder, replica, is_batching=is_batching)
+        except BaseException:
+            replica.close()
+            raise
+
+    async def submit(self, transaction: bytes) -> Committed:
+        """Return what became of the transaction, once that is final and durable here.
+
+        Raises   NotOrdering, while the network makes no blocks
+        """
+        waiter = self._await(transaction)
+        self._inbox.put(waiter)
+        try:
+            return await waiter.future
+        finally:
+            self._waiting.discard(waiter)
+
+    async def close(self) -> None:
+        """End CometBFT, which finishes its block, then let go of threads and files."""
+        await asyncio.get_running_loop().run_in_executor(None, self._close)
+
+    def _close(self) -> None:
+        self._closing.set()
+        self._inbox.put(None)
+        self.process.end()
+        self._server.close()
+        for thread in self._threads:
+            thread.join()
+        self._stop(EngineClosed())
+        self._rpc.close()
+        self.replica.close()
+
+    # -- told by the other threads
+
+    def _fail(self, error: BaseException) -> None:
+        """Stop for good: nothing goes on after a defect or a broken disk."""
+        self._stop(error)
+        self._closing.set()
+        self._inbox.put(None)
+        self._process_let_go()
+
+    def _process_let_go(self) -> None:
+        process: Process | None = getattr(self, "process", None)  # not there yet, if it failed in its own first start
+        if process is not None:
+            process.let_go()
+
+    def _begun(self) -> None:
+        self._again.set()
+
+    def _committed(self, block: Block) -> None:
+        """Answer who waited for this block, and who can no longer be in any: block time is past its transaction's `exp`."""
+        self._last_block_at = time.monotonic()
+        now_s = block.time_ms // 1_000
+        answers: list[Answer] = []
+        with self._guard:
+            for result in block.results:
+                one = self._pending.pop(result.id, None)
+                if one is not None:
+                    said = answer_of(block, result)
+                    answers.extend((waiter, said) for waiter in one.waiters)
+            for id_, one in [(id_, one) for id_, one in self._pending.items() if one.exp_s <= now_s]:
+                del self._pending[id_]
+                late = Committed(id_, None, None, block.time_ms, int(Reason.EXPIRED), {"exp_s": one.exp_s})
+                answers.extend((waiter, late) for waiter in one.waiters)
+        answer(answers)
+        self._advanced.set()
+        self._bell.ring()
+
+    # -- the sender's thread
+
+    def _guarded_send(self) -> None:
+        try:
+            while self._send_next():
+                pass
+        except BaseException as error:  # noqa: BLE001 - told to all who wait and to whoever watches
+            self._fail(error)
+
+    def _send_next(self) -> bool:
+        """Gather what has arrived and hand it over; say whether to go on."""
+        group: list[Waiter] = []
+        is_open = self._gather(group)
+        if self._again.is_set():
+            self._again.clear()
+            with self._guard:
+                on_their_way = [one.data for one in self._pending.values()]
+            self._hand_over(on_their_way)
+        self._hand_over(self._enter(group))
+        return is_open
+
+    def _gather(self, group: list[Waiter]) -> bool:
+        """Add to `group` what is there, or else wait a moment for the next; say whether more may come."""
+        while len(group) < CALL_TRANSACTIONS_MAX:
+            try:
+                waiter = self._inbox.get_nowait() if group else self._inbox.get(timeout=1.0)
+            except queue.Empty:
+                return True
+            if waiter is None:
+                return False
+            group.append(waiter)
+        return True
+
+    def _enter(self, group: Sequence[Waiter]) -> list[bytes]:
+        """Return what is to be sent: what holds, is not on its way and is not final. The rest is answered or waits with its twin."""
+        fresh: dict[bytes, bytes] = {}
+        answers: list[Answer] = []
+        for waiter in group:
+            try:
+                known = self.application.screening.fact(waiter.data)
+            except Refused as no:
+                answers.append((waiter, self._at_the_door(waiter.data, no)))
+                continue
+            id_ = known.transaction.id
+            with self._guard:
+                one = self._pending.get(id_)
+                if one is None:
+                    self._pending[id_] = _Pending(waiter.data, known.transaction.header.exp_s, [waiter])
+                    fresh[id_] = waiter.data
+                else:
+                    one.waiters.append(waiter)
+        for id_, said in self.replica.find(list(fresh)).items():
+            del fresh[id_]
+            with self._guard:
+                one = self._pending.pop(id_, None)
+            answers.extend((waiter, said) for waiter in (one.waiters if one is not None else ()))
+        answer(answers)
+        return list(fresh.values())
+
+    def _at_the_door(self, data: bytes, no: Refused) -> Committed:
+        id_ = transaction_id(data)
+        known = self.replica.find([id_]).get(id_)  # final before its carrier's key went: the same answer again
+        return known or Committed(id_, None, None, self.replica.chain.time_ms, int(no.reason), no.facts)
+
+    def _hand_over(self, transactions: Sequence[bytes]) -> None:
+        items = _batches(transactions) if self._is_batching else [[data] for data in transactions]
+        for start in range(0, len(items), CALL_TRANSACTIONS_MAX):
+            self._call([pack(each) for each in items[start : start + CALL_TRANSACTIONS_MAX]])
+
+    def _call(self, items: list[bytes]) -> None:
+        """Hand items to the mempool until it has taken each; give up only when we close. What it refuses meets its `exp` or a block."""
+        while items and not self._closing.is_set():
+            self._advanced.clear()
+            try:
+                taken = self._rpc.broadcast(items)
+            except Unreachable:
+                self._closing.wait(RETRY_S)
+                continue
+            items = [item for item, said in zip(items, taken, strict=True) if said is Taken.FULL]
+            if items:
+                self._advanced.wait(1.0)  # a block makes room
+
+    # -- the watch
+
+    def _notice_halts(self) -> None:
+        while not self._closing.wait(1.0):
+            since_s = int(time.monotonic() - self._last_block_at)
+            if since_s < HALTED_S:
+                continue
+            with self._guard:
+                waiters = [waiter for one in self._pending.values() for waiter in one.waiters]
+                self._pending.clear()
+            answer([(waiter, NotOrdering(since_s)) for waiter in waiters])
+
+
+def _batches(transactions: Sequence[bytes]) -> list[list[bytes]]:
+    """Return the transactions in batches that are within both limits."""
+    batches: list[list[bytes]] = []
+    size_bytes = 0
+    for data in transactions:
+        cost_bytes = len(data) + ITEM_OVERHEAD_BYTES
+        if not batches or len(batches[-1]) >= BATCH_TRANSACTIONS_MAX or size_bytes + cost_bytes > BATCH_SIZE_BYTES_MAX:
+            batches.append([])
+            size_bytes = ITEM_OVERHEAD_BYTES
+        batches[-1].append(data)
+        size_bytes += cost_bytes
+    return batches

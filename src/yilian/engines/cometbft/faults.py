@@ -1,0 +1,73 @@
+"""Why a member's validator stops or refuses, one class per cause, each with a sentence that says what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from yilian.engines.cometbft.settings import VERSION, chain_id
+from yilian.engines.faults import EngineStopped
+
+
+class BinaryMissing(EngineStopped):
+    """There is no CometBFT to run."""
+
+    def __init__(self, looked: Path) -> None:
+        """Name where it was looked for."""
+        super().__init__(f"there is no CometBFT at {looked}: run `make cometbft`, or name the program in YILIAN_COMETBFT")
+
+
+class WrongVersion(EngineStopped):
+    """The program is another version."""
+
+    def __init__(self, found: str) -> None:
+        """Name both versions."""
+        super().__init__(f"CometBFT {found} was found, this software works with {VERSION} alone: run `make cometbft` and start again")
+
+
+class WrongGenesis(EngineStopped):
+    """CometBFT was started with another network's genesis."""
+
+    def __init__(self, expected: bytes, found: str) -> None:
+        """Name both."""
+        super().__init__(
+            f"CometBFT's genesis.json says {found}, this node's genesis is {chain_id(expected)}: "
+            "copy the founders' genesis to this node, or write the home anew with `yilian network init`"
+        )
+
+
+class OutOfStep(EngineStopped):
+    """CometBFT went on from another height than ours."""
+
+    def __init__(self, ours: int, theirs: int) -> None:
+        """Name both heights."""
+        super().__init__(
+            f"the ledger here ends at height {ours} and CometBFT went on with block {theirs}: one of the two folders was restored alone; "
+            "restore both from one backup, or join again by state sync (`yilian network join`)"
+        )
+
+
+class PortInUse(EngineStopped):
+    """Another process listens where CometBFT should."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """Name the address."""
+        super().__init__(f"{host}:{port} is in use by another process: stop it, or give this member other ports in members.toml")
+
+
+class KeepsDying(EngineStopped):
+    """CometBFT ends as soon as it is started."""
+
+    def __init__(self, status: int, log: Path, last: str) -> None:
+        """Quote its last line."""
+        super().__init__(f"CometBFT ended {status} again and again right after its start; its last line in {log} is: {last}")
+
+
+class NotOrdering(RuntimeError):
+    """The network makes no blocks now. The engine goes on: it answers again as soon as the network does."""
+
+    def __init__(self, since_s: int) -> None:
+        """Say for how long."""
+        super().__init__(
+            f"the network has made no block for {since_s} s, so nothing can be final: a third of its validators or more cannot be reached. "
+            "A transaction that was on its way may still be committed; submit the same bytes again to learn what became of it"
+        )

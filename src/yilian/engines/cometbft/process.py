@@ -1,0 +1,127 @@
+"""The CometBFT process of one member: found, checked, started, started again when it dies, and ended cleanly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from yilian.engines.cometbft.faults import BinaryMissing, KeepsDying, PortInUse, WrongVersion
+from yilian.engines.cometbft.settings import HOME, VERSION, Ports
+
+END_S_MAX = 10.0  # for a clean end before it is killed; it takes under a second
+SHORT_LIFE_S = 5.0  # a process that lives less than this did not really start
+SHORT_LIVES_MAX = 5
+PAUSE_S = 0.2  # before the next start
+LOG = "cometbft.log"
+LOG_SIZE_BYTES_MAX = 16 * 1024 * 1024  # then the log begins anew, the last one is kept beside it
+
+
+def binary() -> Path:
+    """Return the program to run: YILIAN_COMETBFT, or what `make cometbft` built.
+
+    Raises   BinaryMissing
+    """
+    named = os.environ.get("YILIAN_COMETBFT")
+    path = Path(named) if named else Path(__file__).resolve().parents[4] / ".tools/bin/cometbft"
+    if not path.is_file():
+        raise BinaryMissing(path)
+    return path
+
+
+class Process:
+    """Keeps one CometBFT alive; its home is `FOLDER/validator`, its log `FOLDER/cometbft.log`."""
+
+    def __init__(self, folder: Path, ports: Ports, started: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
+        """Check that it can run, and start it. `started` is called after each start: a fresh process has an empty mempool.
+
+        Raises   BinaryMissing, WrongVersion, PortInUse
+        """
+        self._program = binary()
+        _require_version(self._program)
+        _require_free(ports.p2p_host, ports.p2p)
+        _require_free("127.0.0.1", ports.rpc)
+        self._folder = folder
+        self._log = folder / LOG
+        self._started = started
+        self._failed = failed
+        self._ending = threading.Event()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._guarded, name="yilian-cometbft", daemon=True)
+        self._thread.start()
+
+    @property
+    def id(self) -> int | None:
+        """The id of the running process."""
+        child = self._child
+        return None if child is None or child.poll() is not None else child.pid
+
+    def let_go(self) -> None:
+        """Ask it to end, and do not start it again; any thread."""
+        self._ending.set()
+        child = self._child
+        if child is not None and child.poll() is None:
+            child.send_signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        """Ask it to end, wait, and kill it if it does not."""
+        self.let_go()
+        self._thread.join(END_S_MAX)
+        child = self._child
+        if child is not None and child.poll() is None:
+            child.kill()
+        self._thread.join()
+
+    def _guarded(self) -> None:
+        try:
+            self._keep_alive()
+        except BaseException as error:  # noqa: BLE001 - handed on: the engine stops with it
+            self._failed(error)
+
+    def _keep_alive(self) -> None:
+        short_lives = 0
+        while not self._ending.is_set():
+            since = time.monotonic()
+            status = self._run()
+            if self._ending.is_set():
+                return
+            short_lives = short_lives + 1 if time.monotonic() - since < SHORT_LIFE_S else 0
+            if short_lives >= SHORT_LIVES_MAX:
+                raise KeepsDying(status, self._log, self._last_line())
+            self._ending.wait(PAUSE_S)
+
+    def _run(self) -> int:
+        if self._log.exists() and self._log.stat().st_size > LOG_SIZE_BYTES_MAX:
+            self._log.replace(self._log.with_suffix(".log.1"))
+        with self._log.open("ab") as log:
+            # Its own session: a Ctrl-C at the terminal reaches our node alone, which then ends it in order.
+            command = [str(self._program), "start", "--home", HOME]
+            self._child = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True)  # noqa: S603 - our own
+        if self._ending.is_set():
+            self._child.send_signal(signal.SIGTERM)
+        self._started()
+        return self._child.wait()
+
+    def _last_line(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return lines[-1][:500] if lines else "(nothing)"
+
+
+def _require_version(program: Path) -> None:
+    said = subprocess.run([str(program), "version"], check=False, capture_output=True, text=True).stdout.strip()  # noqa: S603 - our own
+    if said != VERSION:
+        raise WrongVersion(said)
+
+
+def _require_free(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortInUse(host, port) from error

@@ -1,0 +1,45 @@
+"""Who validates: a function of the directory alone, and what a block changes in it.
+
+A member validates if it has a consensus key and power and has not been removed. A suspension by the regulator does not touch the validator
+set: it stops a member from carrying and voting, and one member alone must not be able to gain two thirds of the power by suspending others
+(ADR-0090). Power changes, removals and rotations are votes, and reach CometBFT as updates of the block that carries the vote.
+"""
+
+from __future__ import annotations
+
+from yilian.base.kinds import StateView, Writes
+from yilian.contracts import directory
+from yilian.engines.cometbft.settings import address
+from yilian.ledger import Overlay
+
+Validators = dict[bytes, int]  # consensus key -> power
+
+
+def validators(view: StateView) -> Validators:
+    """Return the validators of a state, by ascending member id."""
+    return {
+        member.consensus_key: member.power
+        for member in directory.members(view)
+        if member.consensus_key is not None and member.power > 0 and member.stage is not directory.Stage.REMOVED
+    }
+
+
+def updates(view: StateView, writes: Writes) -> Validators:
+    """Return the validators that a block changes, by ascending key; power 0 removes one.
+
+    A change that would leave nobody to validate is not made: CometBFT could not go on, and the directory can still be voted right.
+    """
+    if not any(key.startswith(directory.PREFIX) for key in writes):
+        return {}
+    after_block = Overlay(view)
+    after_block.take(writes)
+    before, after = validators(view), validators(after_block)
+    if not after:
+        return {}
+    changed = {key: 0 for key in before if key not in after} | {key: power for key, power in after.items() if before.get(key) != power}
+    return dict(sorted(changed.items()))
+
+
+def names(view: StateView) -> dict[bytes, str]:
+    """Return the member that each consensus address stands for."""
+    return {address(member.consensus_key): member.id for member in directory.members(view) if member.consensus_key is not None}
