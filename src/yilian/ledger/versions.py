@@ -46,8 +46,8 @@ def decide(rules: Rules, view: StateView, keys: KeyTable, transaction: Transacti
         raise Refused(Reason.UNKNOWN_KIND, kind=transaction.kind)
     require(transaction.header.subject == kind.name, Reason.WRONG_SUBJECT, kind=transaction.kind)
     message = kind.read(transaction.body)
-    if kind.asks_members:
-        act = act.approved_by_members(_members(keys, transaction))
+    if kind.asks_members and (members := _members(keys, transaction)):
+        act = act.approved_by_members(members)
     if kind.decide is not None:
         return kind.decide(view, message, act)
     return COMPOSED[kind.number](view, message, act)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from yilian.base.codec import decode, encode
+from yilian.base.codec import encode, load
 from yilian.base.kinds import StateView, Table, Writes
 
 TAG_PREFIX = b"t/"
@@ -114,7 +114,7 @@ def entry(view: StateView, index: int) -> Entry | None:
     value = view.get(ENTRY_PREFIX + index.to_bytes(8, "big"))
     if value is None:
         return None
-    row: Any = decode(value)
+    row: Any = load(value)
     basis, tag, control_key, holder_key, member, unsent, is_disputed = row
     return Entry(Basis(basis), tag, control_key, holder_key, member, unsent, is_disputed)
 
@@ -129,7 +129,7 @@ def bucket(view: StateView, member: str) -> Bucket | None:
     value = view.get(BUCKET_PREFIX + member.encode("ascii"))
     if value is None:
         return None
-    row: Any = decode(value)
+    row: Any = load(value)
     level, at_s = row
     return Bucket(level, at_s)
 
@@ -144,7 +144,7 @@ def session(view: StateView, tag: bytes) -> Session | None:
     value = view.get(SESSION_PREFIX + tag)
     if value is None:
         return None
-    row: Any = decode(value)
+    row: Any = load(value)
     member, until_s = row
     return Session(member, until_s)
 
@@ -158,5 +158,5 @@ def write_reviews(member: str, reviews: tuple[Review, ...]) -> Writes:
 def reviews(view: StateView, member: str) -> tuple[Review, ...]:
     """Return the reviews a member owes, in the order of their entries."""
     value = view.get(REVIEWS_PREFIX + member.encode("ascii"))
-    rows: Any = [] if value is None else decode(value)
+    rows: Any = [] if value is None else load(value)
     return tuple([Review(index, due_s) for index, due_s in rows])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from yilian.base.codec import decode, encode
+from yilian.base.codec import encode, load
 from yilian.base.kinds import StateView, Table, Writes
 
 PREFIX = b"k/"
@@ -57,7 +57,7 @@ def last_tick(view: StateView, member: str) -> LastTick | None:
     value = view.get(LAST_PREFIX + member.encode("ascii"))
     if value is None:
         return None
-    row: Any = decode(value)
+    row: Any = load(value)
     index, at_s = row
     return LastTick(index, at_s)
 
@@ -72,7 +72,7 @@ def tick(view: StateView, index: int) -> Tick | None:
     value = view.get(TICK_PREFIX + index.to_bytes(8, "big"))
     if value is None:
         return None
-    row: Any = decode(value)
+    row: Any = load(value)
     member, records_root, own_care_root = row
     return Tick(member, records_root, own_care_root)
 
@@ -87,5 +87,5 @@ def correction(view: StateView, index: int, amended: bytes) -> Correction | None
     value = view.get(CORRECTION_PREFIX + index.to_bytes(8, "big") + amended)
     if value is None:
         return None
-    amending: Any = decode(value)
+    amending: Any = load(value)
     return Correction(amending)

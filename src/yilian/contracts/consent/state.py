@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from yilian.base.codec import decode, encode
+from yilian.base.codec import encode, load
 from yilian.base.kinds import StateView, Table, Writes
 
 PREFIX = b"c/"
@@ -52,7 +52,7 @@ def read(view: StateView, control_key: bytes) -> Grant | None:
 
 def grant_of(control_key: bytes, value: bytes) -> Grant:
     """Return the grant that a row holds."""
-    row: Any = decode(value)
+    row: Any = load(value)
     holder_key, requester_key, commitment, expires_at_s, uses_max, uses, interval_s, from_s, until_s, entries, given_or_revoked = row
     return Grant(
         control_key,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from yilian.base.codec import decode, encode
+from yilian.base.codec import encode, load
 from yilian.base.keys import kid_of
 from yilian.base.kinds import StateView, Table, Writes
 
@@ -149,7 +149,7 @@ def members(view: StateView) -> Iterator[Member]:
 
 
 def _member_of(member_id: str, value: bytes) -> Member:
-    row: Any = decode(value)
+    row: Any = load(value)
     kinds, name, endpoint, node_key, sealing_key, receipt_key, consensus_key, power, stage, since_height = row
     keys = (node_key, sealing_key, receipt_key, consensus_key)
     return Member(member_id, tuple(kinds), name, endpoint, *keys, power, Stage(stage), since_height)
@@ -160,7 +160,7 @@ def key_owner(view: StateView, kid: bytes) -> KeyOwner | None:
     value = view.get(KEY_PREFIX + kid)
     if value is None:
         return None
-    row: Any = decode(value)
+    row: Any = load(value)
     owner, use = row
     return KeyOwner(owner, KeyUse(use))
 
@@ -175,7 +175,7 @@ def parameter(view: StateView, name: str) -> int:
     value = view.get(PARAMETER_PREFIX + name.encode("ascii"))
     if value is None:
         raise KeyError(name)
-    number: Any = decode(value)
+    number: Any = load(value)
     return int(number)
 
 
@@ -187,7 +187,7 @@ def write_versions(versions: tuple[Version, ...]) -> Writes:
 def versions(view: StateView) -> tuple[Version, ...]:
     """Return the schedule of rules versions, in ascending order."""
     value = view.get(VERSIONS_KEY)
-    rows: Any = [] if value is None else decode(value)
+    rows: Any = [] if value is None else load(value)
     return tuple([Version(version, height) for version, height in rows])
 
 
@@ -202,7 +202,7 @@ def credential(view: StateView, key: bytes) -> Credential | None:
     value = view.get(CREDENTIAL_PREFIX + key)
     if value is None:
         return None
-    row: Any = decode(value)
+    row: Any = load(value)
     owner, role, from_s, until_s, ended_at_s = row
     return Credential(key, owner, role, from_s, until_s, ended_at_s)
 
@@ -226,6 +226,6 @@ def proposals(view: StateView) -> Iterator[Proposal]:
 
 
 def _proposal_of(proposal_id: int, value: bytes) -> Proposal:
-    row: Any = decode(value)
+    row: Any = load(value)
     proposer, change, details, opened_at_s, yes, no, is_passed = row
     return Proposal(proposal_id, proposer, change, details, opened_at_s, tuple(yes), tuple(no), is_passed)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from yilian.base.codec import decode, encode
+from yilian.base.codec import encode, load
 from yilian.base.kinds import StateView, Table, Writes
 
 PREFIX = b"r/"
@@ -63,7 +63,7 @@ def read(view: StateView, from_key: bytes) -> Referral | None:
     value = view.get(REFERRAL_PREFIX + from_key)
     if value is None:
         return None
-    row: Any = decode(value)
+    row: Any = load(value)
     to_key, commitment, stage, changed_at_s = row
     return Referral(from_key, to_key, commitment, Stage(stage), changed_at_s)
 
@@ -76,5 +76,5 @@ def write_reuse(member: str, reuse: Reuse) -> Writes:
 def reuse(view: StateView, member: str) -> Reuse:
     """Return a member's avoided examinations; none before its first declaration."""
     value = view.get(REUSE_PREFIX + member.encode("ascii"))
-    avoided: Any = 0 if value is None else decode(value)
+    avoided: Any = 0 if value is None else load(value)
     return Reuse(avoided)
