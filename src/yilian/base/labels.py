@@ -36,6 +36,10 @@ HEAD = "head"  # a holder says where a chart's log ends
 REVOKED = "revoked"  # a patient tells a holder of a revocation
 OWN_READING = "own-reading"  # a patient asks to read what a holder keeps
 LOG = "log"  # a patient asks a holder for the chart's log
+TOKEN_KEY = "token-key"  # a member's node key says which key signs its client assertions and access tokens
+# what is sealed (HPKE info)
+ARTEFACTS = "artefacts"  # a grant's Consent, its k and the patient's signature, sealed to a member
+CHART_KEY = "chart-key"  # K, sealed to S_h
 # member seed (HKDF-info)
 MEMBER_GRANT_KEY = "member-grant-key"
 MEMBER_DATA_KEY = "member-data-key"
@@ -44,3 +48,6 @@ MEMBER_NODE_KEY = "member-node-key"
 MEMBER_RECEIPT_KEY = "member-receipt-key"
 MEMBER_SEALING_SEED = "member-sealing-seed"
 MEMBER_VAULT_KEY = "member-vault-key"  # what the member's key store is sealed under
+# sealed (HPKE info)
+SEALED_CHART_KEY = "sealed-chart-key"  # K of a chart, to S_h
+SEALED_GRANT = "sealed-grant"  # [Consent, k, signature], to the holder or the requester
