@@ -228,9 +228,7 @@ def _end(period: object) -> int | None:
 def _at(said: object, *path: str | int, is_optional: bool = False) -> Any:  # noqa: ANN401 - a piece of JSON
     here = said
     for step in path:
-        if isinstance(here, dict) and step in here:
-            here = here[step]
-        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+        if (isinstance(here, dict) and step in here) or (isinstance(here, list) and isinstance(step, int) and step < len(here)):
             here = here[step]
         elif is_optional:
             return None
