@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worlds import KINDS, STARTED_AT_S, World, key, node_key, seed
+from tests.worlds import KINDS, MEMBERS, STARTED_AT_S, World, key, make_genesis, node_key, seed
 from yilian.base.codec import decode, encode
 from yilian.base.digests import sha256
 from yilian.base.keys import SigningKey
@@ -327,6 +327,23 @@ def test_the_root_of_a_day_is_over_its_tags_in_ascending_order():
     applied = world.commit()
     assert applied.days[0].tags == tuple(tags)
     assert parse_daily_leaf(applied.leaves[0]).access_root == root([leaf_hash(tag) for tag in tags])
+
+
+# equivocation
+
+
+def test_a_validator_that_signed_two_blocks_of_one_height_is_suspended_and_the_log_says_so():
+    validator = key("hospital-1", "consensus").public_key
+    members = [replace(member, consensus_key=validator) if member.id == "hospital-1" else member for member in MEMBERS]
+    world = World(make_genesis(members=members, operator=""))
+    tick = world.transaction("anchor.tick", TICK, carrier="hospital-1")
+    header = BlockHeader(1, world.now_s * 1_000, "clinic-1", equivocators=(sha256(validator)[:20], b"unknown validator...", sha256(validator)[:20]))
+    applied = apply(world.rows, world.chain, header, [tick])
+    assert applied.leaves == (encode(["equivocation", world.network, "hospital-1", 1]),)
+    assert [(r.reason, r.facts) for r in applied.results] == [(Reason.MEMBER_SUSPENDED, {"member": "hospital-1"})]
+    world.rows.take(applied.writes)
+    assert directory.member(world.rows, "hospital-1").stage is directory.Stage.SUSPENDED
+    assert node_key("hospital-1").kid not in directory.key_table(world.rows)
 
 
 # replay

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from yilian.base.kinds import Act, Writes, StateView
+from yilian.base.codec import encode
+from yilian.base.kinds import Act, StateView, Writes
 from yilian.base.merkle import leaf_hash
 from yilian.base.refusals import Reason, Refused, require
 from yilian.base.times import day_of
@@ -91,6 +92,17 @@ class _Block:
             self.append(data, leaf_hash(data))
         self.overlay.take(daily.drop_old_tags(self.overlay, today))
 
+    def suspend_equivocators(self) -> None:
+        """Suspend each member whose validator signed two blocks of one height, and say so in the log."""
+        for address in self.header.equivocators:
+            found = directory.equivocation_writes(self.overlay, address)
+            if found is not None:
+                member, writes = found
+                self.overlay.take(writes)
+                self.keys_now = directory.key_table(self.overlay)
+                leaf = encode(["equivocation", self.chain.network, member, self.header.height])
+                self.append(leaf, leaf_hash(leaf))
+
     def take(self, data: bytes, known: Screened | None) -> Result:
         """Judge one transaction and keep what it writes."""
         try:
@@ -137,6 +149,7 @@ def apply(
     """Return what the block does to the state and the log. `known` holds transactions that were screened before, by their bytes."""
     block = _Block(view, chain, header)
     block.close_days()
+    block.suspend_equivocators()
     facts = known or {}
     results = tuple([block.take(data, facts.get(data)) for data in transactions])
     block.overlay.take(block.windows.writes())

@@ -16,11 +16,15 @@ from yilian.ledger.screening import KeyTable
 
 @dataclass(frozen=True, slots=True)
 class BlockHeader:
-    """A block's height (1 is the first), time in Unix milliseconds, and the member that proposed it."""
+    """A block's height (1 is the first), time in Unix milliseconds, and the member that proposed it.
+
+    `equivocators` are the addresses (20 bytes) of validators that the consensus engine has proven to have signed two blocks of one height.
+    """
 
     height: int
     time_ms: int
     proposer: str
+    equivocators: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ from yilian.contracts.directory.rules import (
     decide_reinstate,
     decide_suspend,
     decide_vote,
+    equivocation_writes,
     is_live,
     version_at,
 )
@@ -211,6 +212,7 @@ __all__ = [
     "change_of",
     "credential",
     "credential_at",
+    "equivocation_writes",
     "genesis_writes",
     "key_owner",
     "key_table",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from yilian.base.digests import sha256
 from yilian.base.kinds import Act, StateView, Writes
 from yilian.base.refusals import Reason, Refused, require
 from yilian.base.times import DAY_S
@@ -90,6 +91,17 @@ def suspend(board: Board, message: Suspend, act: Act) -> Member:
     member = present(board, message.member)
     require(member.stage is Stage.ACTIVE, Reason.ALREADY_SUSPENDED)
     return replace(member, stage=Stage.SUSPENDED)
+
+
+def suspend_equivocator(board: Board, address: bytes) -> Member | None:
+    """Return the member as suspended whose validator signed two blocks of one height, or None if no active member has that validator.
+
+    `address` is the first 20 bytes of SHA-256 of the consensus key. Nobody decides this: the two signatures do (design 02 "Engines").
+    """
+    for member in board.members.values():
+        if member.stage is Stage.ACTIVE and member.consensus_key is not None and sha256(member.consensus_key)[: len(address)] == address:
+            return replace(member, stage=Stage.SUSPENDED)
+    return None
 
 
 def reinstate(board: Board, message: Reinstate, act: Act) -> Member:
@@ -193,6 +205,13 @@ def decide_suspend(view: StateView, message: Suspend, act: Act) -> Writes:
     """Return what a `directory.suspend` writes. Its reason commitment is kept by the log, not by the state."""
     board = board_of(view)
     return write_enacted(board, suspend(board, message, act))
+
+
+def equivocation_writes(view: StateView, address: bytes) -> tuple[str, Writes] | None:
+    """Return (the member that equivocated, what its suspension writes), or None where there is nobody to suspend."""
+    board = board_of(view)
+    member = suspend_equivocator(board, address)
+    return None if member is None else (member.id, write_enacted(board, member))
 
 
 def decide_reinstate(view: StateView, message: Reinstate, act: Act) -> Writes:
