@@ -229,7 +229,7 @@ def _at(said: object, *path: str | int, is_optional: bool = False) -> Any:  # no
     here = said
     for step in path:
         if (isinstance(here, dict) and step in here) or (isinstance(here, list) and isinstance(step, int) and step < len(here)):
-            here = here[step]
+            here = here[step]  # type: ignore[index]  # the line above says that it may
         elif is_optional:
             return None
         else:
