@@ -27,7 +27,7 @@ from yilian.engines.replica import Replica, answer_of
 from yilian.engines.served import Served
 from yilian.engines.verifiers import Verifiers
 from yilian.engines.waiters import Answer, Waiter, answer
-from yilian.ledger import BlockHeader, Genesis, Screened
+from yilian.ledger import Genesis, Screened
 
 GROUP_MAX = 500  # design 02
 PROCESSES_MAX = 3  # one writer keeps about three verifying processes busy
@@ -136,9 +136,7 @@ class EmbeddedEngine(Served):
         final = self.replica.find(ids, is_writer=True)
         fresh = [data for data, said in known.items() if said.transaction.id not in final]
         if fresh:
-            chain = self.replica.chain
-            header = BlockHeader(chain.height + 1, max(chain.time_ms + 1, self._now_ms()), self.genesis.operator)
-            block = self.replica.commit(self.replica.decide(header, fresh, known))
+            block = self.replica.advance(self._now_ms(), fresh, known)
             final.update((result.id, answer_of(block, result)) for result in block.results)
             self._bell.ring()
         answer([(waiter, final[known[waiter.data].transaction.id]) for waiter, _ in group])

@@ -150,6 +150,16 @@ class Replica:
         self._final = View(chain, after, self._cache, self._store.get, self._store.scan)
         return block
 
+    def advance(self, now_ms: int, transactions: Sequence[bytes], known: Mapping[bytes, Screened] | None = None) -> Block:
+        """Order transactions as the operator does, as one block at `now_ms` or just after the last; decide and commit it."""
+        chain = self.chain
+        header = BlockHeader(chain.height + 1, max(chain.time_ms + 1, now_ms), self.genesis.operator)
+        return self.commit(self.decide(header, transactions, known))
+
+    def checkpoint(self) -> None:
+        """Bring the store's write-ahead log into its file."""
+        self._store.checkpoint()
+
     # -- what is final: any thread
 
     @property
