@@ -1,0 +1,87 @@
+"""What must happen later and must not be forgotten: tags to be skipped, entries to be marked unsent, releases left open by a crash.
+
+Each duty is a row, written before anybody was told; this task carries it out when it is woken, and again after a pause when the ledger was
+unreachable. Duties of other files (anchor ticks, referrals) are added with `every` and `also`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from yilian.base.refusals import Refused
+from yilian.node.refusals import NodeRefused
+
+if TYPE_CHECKING:
+    from yilian.node.member import Node
+
+Duty = Callable[["Node"], Awaitable[None]]
+PAUSE_S: Final = 5  # after a failure; as long as a requester waits for a carrier (design 02)
+DUTIES: Final[list[Duty]] = []
+"""What every node does; files of this floor add theirs when they are imported."""
+STARTS: Final[list[Duty]] = []
+"""What every node does once, before it answers anybody."""
+
+
+def duty(work: Duty) -> Duty:
+    """Add a duty: called whenever the node is woken, it carries out what its rows say and returns."""
+    DUTIES.append(work)
+    return work
+
+
+def on_start(work: Duty) -> Duty:
+    """Add what is done once, before the first request is answered."""
+    STARTS.append(work)
+    return work
+
+
+@dataclass(slots=True)
+class Housekeeping:
+    """The task of one node."""
+
+    _wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    _task: asyncio.Task[None] | None = None
+    _node: Node | None = None
+
+    async def start(self, node: Node) -> None:
+        """Do what is done on start, then begin."""
+        self._node = node
+        for work in STARTS:
+            await work(node)
+        self._task = asyncio.get_running_loop().create_task(self._run(node))
+        self.wake()
+
+    def wake(self) -> None:
+        """Say that a duty has been written down."""
+        self._wanted.set()
+
+    async def stop(self) -> None:
+        """Carry out once more what can be, then end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+        if self._node is not None:
+            await _attempt(self._node)
+            self._node = None
+
+    async def _run(self, node: Node) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            if not await _attempt(node):
+                await asyncio.sleep(PAUSE_S)
+                self._wanted.set()
+
+
+async def _attempt(node: Node) -> bool:
+    """Carry out every duty; say whether all of them ended without a refusal."""
+    is_done = True
+    for work in DUTIES:
+        try:
+            await work(node)
+        except (NodeRefused, Refused):  # the rows stand; it is tried again
+            is_done = False
+    return is_done

@@ -1,0 +1,83 @@
+"""The tables of node.db. Columns that hold health data end in `_sealed`: AES-256-GCM under the patient's data key, so that
+an erasure takes them along.
+
+Life of a release (design 04): PREPARED -> SUBMITTED -> FINAL -> SENDING, or UNSENT, REFUSED, DROPPED. PREPARED needs no memory of its own
+beyond the request id, which is never forgotten: a practitioner's signature opens one answer, once.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+VERSION: Final = 1
+
+
+class Stage(IntEnum):
+    """Where a release stands. Numbers are permanent: they are on disks."""
+
+    PREPARED = 1
+    SUBMITTED = 2
+    FINAL = 3
+    SENDING = 4
+    UNSENT = 5
+    REFUSED = 6
+    DROPPED = 7
+
+
+SCHEMA: Final = (
+    # one row per chart: whose keys and how they were proved (design 04 "Enrolment"); K is in the vault; `enrolled` columns are NULL until the desk
+    """CREATE TABLE charts (
+        chart BLOB PRIMARY KEY, patient_id TEXT NOT NULL UNIQUE,
+        r_key BLOB UNIQUE, kid BLOB UNIQUE, s_key BLOB, generation INTEGER NOT NULL DEFAULT 0, level INTEGER, method TEXT, clerks BLOB,
+        enrolled_at_s INTEGER, height INTEGER, nonce BLOB, answer BLOB
+    ) WITHOUT ROWID""",
+    """CREATE TABLE offers (
+        nonce BLOB PRIMARY KEY, patient_id TEXT NOT NULL, generation INTEGER NOT NULL, level INTEGER NOT NULL, method TEXT NOT NULL,
+        clerks BLOB NOT NULL, until_s INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    # next number of a chart's own tags in a month (not basis grant)
+    "CREATE TABLE months (chart BLOB, month INTEGER, next_n INTEGER NOT NULL, PRIMARY KEY (chart, month)) WITHOUT ROWID",
+    # the artefact of each grant as it was first shown and checked: [consent bytes, signature]; its k is in the vault
+    """CREATE TABLE consents (
+        control_key BLOB PRIMARY KEY, chart BLOB NOT NULL, evidence_sealed BLOB NOT NULL, seen_at_s INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    """CREATE TABLE releases (
+        request_id BLOB PRIMARY KEY, stage INTEGER NOT NULL, digest BLOB NOT NULL, requester TEXT NOT NULL, practitioner BLOB,
+        basis INTEGER NOT NULL, control_key BLOB, chart BLOB NOT NULL, month INTEGER, n INTEGER, prepared_at_s INTEGER NOT NULL,
+        status INTEGER NOT NULL, body_sealed BLOB, audit_sealed BLOB NOT NULL, protected BLOB, act BLOB,
+        tx BLOB, exp_s INTEGER, entry_index INTEGER, entry_id BLOB, block_ms INTEGER, reason INTEGER, salt BLOB
+    ) WITHOUT ROWID""",
+    "CREATE INDEX releases_open ON releases (stage) WHERE stage IN (1, 2, 3)",
+    "CREATE INDEX releases_by_chart ON releases (chart, entry_index)",
+    "CREATE TABLE presence_uses (challenge BLOB PRIMARY KEY, request_id BLOB NOT NULL, until_s INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE assertions (jti TEXT PRIMARY KEY, until_s INTEGER NOT NULL) WITHOUT ROWID",
+    # revocations told directly; never deleted: a grant revoked once is revoked for ever
+    "CREATE TABLE revocations (control_key BLOB PRIMARY KEY, revoked_at_s INTEGER NOT NULL, signature BLOB NOT NULL, told_at_s INTEGER NOT NULL)"
+    " WITHOUT ROWID",
+    # tags that were allotted and never recorded: to be skipped on the ledger, so that the patient sees no gap
+    "CREATE TABLE skips (chart BLOB, month INTEGER, n INTEGER, entry_index INTEGER, PRIMARY KEY (chart, month, n)) WITHOUT ROWID",
+    # entries after which nothing was sent: to be marked on the ledger
+    "CREATE TABLE unsents (entry_index INTEGER PRIMARY KEY, request_id BLOB NOT NULL, reason INTEGER NOT NULL, mark_index INTEGER)",
+    # emergency sessions: opened by P1, co-signed by P2 or over after 15 minutes
+    """CREATE TABLE emergencies (
+        tag BLOB PRIMARY KEY, requester TEXT NOT NULL, chart BLOB NOT NULL, practitioner BLOB NOT NULL, opened_at_s INTEGER NOT NULL,
+        cosigner BLOB, cosigned_at_s INTEGER
+    ) WITHOUT ROWID""",
+    """CREATE TABLE notices (
+        number INTEGER PRIMARY KEY, chart BLOB NOT NULL, at_s INTEGER NOT NULL, kind TEXT NOT NULL, entry_index INTEGER, facts_sealed BLOB NOT NULL
+    )""",
+    "CREATE INDEX notices_by_chart ON notices (chart, number)",
+    # the holder's own staff's readings, and the ticks that cover them (design 03 "anchor")
+    "CREATE TABLE own_readings (number INTEGER PRIMARY KEY, at_s INTEGER NOT NULL, audit_sealed BLOB NOT NULL, tick_index INTEGER)",
+    # what this member, as a requester, was released: its evidence
+    """CREATE TABLE receipts (
+        request_id BLOB PRIMARY KEY, holder TEXT NOT NULL, control_key BLOB, entry_index INTEGER NOT NULL, entry_id BLOB NOT NULL,
+        evidence_sealed BLOB NOT NULL, at_s INTEGER NOT NULL
+    ) WITHOUT ROWID""",
+    # referrals: what a hospital was sent (`inbox`) and what a clinic sent (`sent`)
+    """CREATE TABLE referrals (
+        from_key BLOB PRIMARY KEY, direction TEXT NOT NULL, peer TEXT NOT NULL, stage INTEGER NOT NULL, chart BLOB, changed_at_s INTEGER NOT NULL,
+        task_sealed BLOB NOT NULL, keys_sealed BLOB NOT NULL
+    ) WITHOUT ROWID""",
+)

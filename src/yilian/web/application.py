@@ -1,0 +1,43 @@
+"""One member's routes, put together."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from yilian.base.refusals import Refused
+from yilian.node import Node, NodeRefused
+from yilian.records import RecordFault
+from yilian.web import errors
+
+
+async def health(request: Request) -> Response:
+    """Say that the process answers."""
+    return JSONResponse({"status": "up"})
+
+
+async def ready(request: Request) -> Response:
+    """Say that the ledger can be read and at which height this node stands."""
+    node: Node = request.app.state.node
+    chain = node.members.final().view.chain
+    return JSONResponse(
+        {"status": "ready", "member": node.id, "network": node.network.hex(), "height": chain.height, "entries": chain.log.size}
+    )
+
+
+def application(node: Node) -> Starlette:
+    """Return the ASGI application of a node."""
+    routes: list[BaseRoute] = [Route("/health", health), Route("/ready", ready)]
+    handlers = {
+        NodeRefused: errors.refused,
+        Refused: errors.refused,
+        RecordFault: errors.record_fault,
+        HTTPException: errors.http_error,
+        Exception: errors.defect,
+    }
+    app = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]  # handlers by class, as Starlette documents
+    app.state.node = node
+    return app
