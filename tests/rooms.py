@@ -54,3 +54,11 @@ def refusal(rule, *arguments, **named):
 def kinds(room):
     """Return the kinds of a room by name."""
     return {kind.name: kind for kind in room.KINDS}
+
+
+def said(rule, *arguments):
+    """Return (what the rule returns, None) or (None, the reason why not)."""
+    try:
+        return rule(*arguments), None
+    except Refused as no:
+        return None, no.reason
