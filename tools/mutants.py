@@ -38,7 +38,10 @@ OTHER_REASON = "BAD_BYTES"
 
 @dataclass(frozen=True)
 class Mutant:
-    """One edit: bytes `start` to `end` of the file become `text`. Lines are those of the statement it is in."""
+    """One edit: bytes `start` to `end` of the file become `text`. Lines are those of the statement it is in.
+
+    `function` is the qualified name of the outermost function around it; empty for what runs when the module is loaded.
+    """
 
     path: str
     start: int
@@ -46,7 +49,7 @@ class Mutant:
     text: str
     first_line: int
     last_line: int
-    in_function: bool
+    function: str
 
     def apply(self, source: bytes) -> bytes:
         """Return the mutated file."""
@@ -73,7 +76,8 @@ class Maker(ast.NodeVisitor):
         self.source = source
         self.made: list[Mutant] = []
         self.statement: ast.stmt | None = None
-        self.depth = 0  # of functions
+        self.names: list[str] = []  # of the classes and the function around
+        self.function = ""
 
     def at(self, line: int, column: int) -> int:
         """Return the byte offset of a place in the file."""
@@ -87,7 +91,7 @@ class Maker(ast.NodeVisitor):
         first, last = statement.lineno, statement.end_lineno or statement.lineno
         start, end = self.at(node.lineno, node.col_offset), self.at(node.end_lineno or node.lineno, node.end_col_offset or 0)
         if self.source[start:end].decode() != text:
-            self.made.append(Mutant(self.path, start, end, text, first, last, self.depth > 0))
+            self.made.append(Mutant(self.path, start, end, text, first, last, self.function))
 
     def swap(self, node: ast.expr, other: ast.expr) -> None:
         """Note the mutant in which the expression `other` stands for `node`."""
@@ -106,15 +110,18 @@ class Maker(ast.NodeVisitor):
         """Visit defaults and body; not decorators, not annotations, not the docstring."""
         for default in [*node.args.defaults, *(d for d in node.args.kw_defaults if d)]:
             self.visit(default)
-        self.depth += 1
+        outer = self.function
+        self.function = outer or ".".join([*self.names, node.name])
         self.visit_body(node.body)
-        self.depth -= 1
+        self.function = outer
 
     visit_FunctionDef = visit_AsyncFunctionDef = visit_function  # noqa: N815 - the names ast.NodeVisitor asks for
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         """Visit the body only."""
+        self.names.append(node.name)
         self.visit_body(node.body)
+        self.names.pop()
 
     def visit_Module(self, node: ast.Module) -> None:
         """Visit the body only."""
