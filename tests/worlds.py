@@ -32,7 +32,14 @@ def receipt_key(member):
 def founder(member, kinds=("hospital",), power=1):
     sealing = seed(member, "sealing") * 3
     return Founder(
-        member, tuple(kinds), f"name of {member}", "", node_key(member).public_key, member_public(sealing), receipt_key(member).public_key, power
+        member,
+        tuple(kinds),
+        f"name of {member}",
+        "",
+        node_key(member).public_key,
+        member_public(sealing),
+        receipt_key(member).public_key,
+        power,
     )
 
 

@@ -12,7 +12,7 @@ from yilian.base.digests import sha256
 from yilian.base.keys import SigningKey
 from yilian.base.merkle import leaf_hash, root
 from yilian.base.refusals import Reason
-from yilian.base.transaction import Header, assemble, approve, act_bytes, parse, sign
+from yilian.base.transaction import Header, act_bytes, approve, assemble, parse, sign
 from yilian.contracts import access, anchor, consent, directory
 from yilian.ledger import BlockHeader, Frontier, VersionMissing, apply, lthash, parse_chain, parse_daily_leaf, screen
 from yilian.ledger.nonces import PREFIX as NONCES
@@ -24,7 +24,12 @@ TICK = anchor.Tick(bytes(32), bytes(32))
 def give(world, name="g", **changes):
     control = key(name, "control")
     message = consent.Give(
-        control.public_key, key(name, "holder").public_key, key(name, "requester").public_key, seed(name), (world.now_s // DAY_S + 8) * DAY_S, 5
+        control.public_key,
+        key(name, "holder").public_key,
+        key(name, "requester").public_key,
+        seed(name),
+        (world.now_s // DAY_S + 8) * DAY_S,
+        5,
     )
     return control, replace(message, **changes)
 
@@ -77,7 +82,9 @@ def test_a_wrong_envelope_is_refused_with_its_reason(changes, reason, facts):
     assert world.act("anchor.tick", TICK, **changes) == (reason, facts)
     assert world.leaves == []
     spends = reason is Reason.WRONG_SUBJECT  # network, signature and exp held: the nonce is spent whatever the rule answers
-    assert {k for k in world.rows.rows if k not in before} == ({NONCES + node_key("clinic-1").kid, NONCES + node_key("clinic-1").kid + bytes(8)} if spends else set())
+    assert {k for k in world.rows.rows if k not in before} == (
+        {NONCES + node_key("clinic-1").kid, NONCES + node_key("clinic-1").kid + bytes(8)} if spends else set()
+    )
 
 
 @pytest.mark.parametrize(("exp_s", "taken"), [(STARTED_AT_S + 2, True), (STARTED_AT_S + 3_601, True)])
@@ -260,7 +267,9 @@ def test_an_access_that_is_not_lawful_leaves_grant_and_tags_as_they_were(changes
     before = dict(world.rows.rows)
     message, _ = entry(**changes)
     assert world.act("access.record", message, "hospital-1", [key("g", role) for role in approvers])[0] == reason
-    assert {k: v for k, v in world.rows.rows.items() if not k.startswith(NONCES)} == {k: v for k, v in before.items() if not k.startswith(NONCES)}
+    assert {k: v for k, v in world.rows.rows.items() if not k.startswith(NONCES)} == {
+        k: v for k, v in before.items() if not k.startswith(NONCES)
+    }
 
 
 def test_nobody_burns_another_members_uses():
@@ -289,7 +298,9 @@ def test_the_first_block_of_a_later_day_closes_each_day_since_empty_days_include
     world.now_s += 3 * DAY_S
     applied = world.commit()
     leaves = [parse_daily_leaf(leaf) for leaf in applied.leaves]
-    assert [(leaf.network, leaf.day, leaf.state_digest) for leaf in leaves] == [(world.network, first_day + n, digest_before) for n in range(3)]
+    assert [(leaf.network, leaf.day, leaf.state_digest) for leaf in leaves] == [
+        (world.network, first_day + n, digest_before) for n in range(3)
+    ]
     assert [leaf.access_root for leaf in leaves] == [root([leaf_hash(tag)]), root([]), root([])]
     assert [(closed.day, closed.index, closed.tags) for closed in applied.days] == [
         (first_day, size_before, (tag,)),
@@ -337,7 +348,9 @@ def test_a_validator_that_signed_two_blocks_of_one_height_is_suspended_and_the_l
     members = [replace(member, consensus_key=validator) if member.id == "hospital-1" else member for member in MEMBERS]
     world = World(make_genesis(members=members, operator=""))
     tick = world.transaction("anchor.tick", TICK, carrier="hospital-1")
-    header = BlockHeader(1, world.now_s * 1_000, "clinic-1", equivocators=(sha256(validator)[:20], b"unknown validator...", sha256(validator)[:20]))
+    header = BlockHeader(
+        1, world.now_s * 1_000, "clinic-1", equivocators=(sha256(validator)[:20], b"unknown validator...", sha256(validator)[:20])
+    )
     applied = apply(world.rows, world.chain, header, [tick])
     assert applied.leaves == (encode(["equivocation", world.network, "hospital-1", 1]),)
     assert [(r.reason, r.facts) for r in applied.results] == [(Reason.MEMBER_SUSPENDED, {"member": "hospital-1"})]
@@ -370,7 +383,7 @@ def test_a_height_whose_rules_this_software_lacks_stops_the_node_with_a_sentence
     world = World()
     world.rows.take({b"d/v": encode([[1, 0], [2, 5]])})
     assert world.apply().results == ()
-    with pytest.raises(VersionMissing, match="rules version 2.*install a newer release"):
+    with pytest.raises(VersionMissing, match=r"rules version 2.*install a newer release"):
         apply(world.rows, world.chain, BlockHeader(5, world.now_s * 1_000, "clinic-1"), [])
 
 

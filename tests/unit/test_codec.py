@@ -9,7 +9,9 @@ from yilian.base.codec import DEPTH_MAX, INT_MAX, INT_MIN, Malformed, decode, en
 
 LEAVES = st.none() | st.booleans() | st.integers(INT_MIN, INT_MAX) | st.binary(max_size=40) | st.text(max_size=40)
 VALUES = st.recursive(
-    LEAVES, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.integers(-300, 300) | st.text(max_size=3), inner, max_size=5), max_leaves=20
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.integers(-300, 300) | st.text(max_size=3), inner, max_size=5),
+    max_leaves=20,
 )
 
 

@@ -14,7 +14,9 @@ VECTORS = json.loads((Path(__file__).parents[2] / "vectors/ed25519.json").read_t
 
 @pytest.mark.parametrize("case", VECTORS, ids=lambda case: case["name"])
 def test_every_edge_case_has_the_networks_verdict(case):
-    assert is_signed(bytes.fromhex(case["public_key"]), bytes.fromhex(case["message"]), bytes.fromhex(case["signature"])) is case["is_signed"]
+    assert (
+        is_signed(bytes.fromhex(case["public_key"]), bytes.fromhex(case["message"]), bytes.fromhex(case["signature"])) is case["is_signed"]
+    )
 
 
 def test_the_self_test_knows_the_same_cases_as_the_vectors():
@@ -48,6 +50,7 @@ def test_keys_and_signatures_of_any_other_size_are_not_signed(key_size, signatur
 def test_a_key_shows_nothing_secret_and_its_kid_is_half_a_digest():
     key = SigningKey(b"\x07" * 32)
     assert "0707" not in repr(key)
-    assert key.kid == kid_of(key.public_key) and len(key.kid) == 16
+    assert key.kid == kid_of(key.public_key)
+    assert len(key.kid) == 16
     with pytest.raises(ValueError, match="32 bytes"):
         SigningKey(b"short")

@@ -23,7 +23,10 @@ from yilian.ledger.receipts import (
 
 KEY, NETWORK = SigningKey(b"r" * 32), b"n" * 32
 CARRIER = SigningKey(b"c" * 32)
-STATEMENTS = [sign(CARRIER, Header(NETWORK, CARRIER.kid, "clinic-1", "anchor.tick", 1_800_000_000, n), 40, {1: bytes(32), 2: bytes(32)}) for n in range(7)]
+STATEMENTS = [
+    sign(CARRIER, Header(NETWORK, CARRIER.kid, "clinic-1", "anchor.tick", 1_800_000_000, n), 40, {1: bytes(32), 2: bytes(32)})
+    for n in range(7)
+]
 LEAVES = [leaf_hash(statement) for statement in STATEMENTS]
 CHECKPOINT = sign_checkpoint(KEY, "clinic-1", NETWORK, (7, root(LEAVES)), 3, 1_799_999_999)
 INDEX = 4
@@ -68,7 +71,7 @@ def test_a_third_party_accepts_the_receipt_and_reads_the_same_facts():
 
 
 def test_neither_we_nor_a_third_party_pass_a_flipped_bit():
-    """Outside the unprotected tree size, which scitt-cose cannot bind (the RFC leaves it unsigned) and which we compare with the signed one."""
+    """Outside the unprotected tree size, which the RFC leaves unsigned, and which we compare with the signed one."""
     third_party_passes = []
     for position in range(len(RECEIPT) * 8):
         flipped = bytearray(RECEIPT)
@@ -118,7 +121,15 @@ def test_a_proof_with_another_tree_size_is_refused_by_us():
 
 @pytest.mark.parametrize(
     "proof",
-    [encode([7, INDEX]), encode([7, INDEX, [b"short"]]), encode([7, INDEX, [1]]), encode({1: 2}), b"\xff", encode([7, 7, []]), encode([7, -1, []])],
+    [
+        encode([7, INDEX]),
+        encode([7, INDEX, [b"short"]]),
+        encode([7, INDEX, [1]]),
+        encode({1: 2}),
+        b"\xff",
+        encode([7, 7, []]),
+        encode([7, -1, []]),
+    ],
 )
 def test_a_proof_of_another_form_is_refused(proof):
     assert not accepts(receipt_with(proof), LEAVES[INDEX])

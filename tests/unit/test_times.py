@@ -18,7 +18,12 @@ def test_the_month_is_the_calendars(now_s):
 
 @pytest.mark.parametrize(
     ("text", "month"),
-    [("2024-02-29T23:59:59", 12 * 2024 + 1), ("2024-03-01T00:00:00", 12 * 2024 + 2), ("2026-12-31T23:59:59", 12 * 2026 + 11), ("1970-01-01T00:00:00", 12 * 1970)],
+    [
+        ("2024-02-29T23:59:59", 12 * 2024 + 1),
+        ("2024-03-01T00:00:00", 12 * 2024 + 2),
+        ("2026-12-31T23:59:59", 12 * 2026 + 11),
+        ("1970-01-01T00:00:00", 12 * 1970),
+    ],
 )
 def test_months_turn_at_midnight_utc(text, month):
     assert month_of(calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))) == month

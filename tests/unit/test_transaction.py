@@ -31,8 +31,7 @@ def outer(**changes):
 def header_without(**changes):
     claims = {1: "clinic-1", 2: "consent.give", 4: 1_800_000_000} | changes.pop("claims", {})
     header = {1: -8, 3: "application/yilian-transaction+cbor", 4: CARRIER.kid, 15: claims, -70001: b"n" * 32, -70002: 7}
-    for label, value in changes.pop("labels", {}).items():
-        header[label] = value
+    header |= changes.pop("labels", {})
     return outer(protected=encode({label: value for label, value in header.items() if value is not ...}))
 
 

@@ -83,7 +83,13 @@ def fails(data, sentence, **how):
 def test_an_entry_with_the_operators_receipt_is_proven_on_the_operators_word(region):
     report = verify(region.export(region.item(1)), network=region.network)
     (entry,) = report.entries
-    assert (entry.id, entry.index, entry.kind, entry.carrier, entry.approvals) == (leaf_hash(region.leaves[1]), 1, "anchor.tick", "hospital-1", 0)
+    assert (entry.id, entry.index, entry.kind, entry.carrier, entry.approvals) == (
+        leaf_hash(region.leaves[1]),
+        1,
+        "anchor.tick",
+        "hospital-1",
+        0,
+    )
     assert (entry.height, entry.time_s, entry.signers, entry.is_quorum) == (2, region.now_s, ("clinic-1",), False)
     assert (report.network, report.is_pinned) == (region.network, False)
 
@@ -196,7 +202,9 @@ def rotate(region, new_key):
     """Propose and vote a new receipt key for clinic-1; return the indices of the entries."""
     change = directory.Rotate("clinic-1", directory.KeyUse.RECEIPT, new_key.public_key)
     first = region.enter("directory.propose", directory.propose_change(change), carrier="hospital-1")
-    return [first] + [region.enter("directory.vote", directory.Vote(first, True), carrier=member) for member in ("hospital-2", "regulator-1")]
+    return [first] + [
+        region.enter("directory.vote", directory.Vote(first, True), carrier=member) for member in ("hospital-2", "regulator-1")
+    ]
 
 
 def test_a_rotated_receipt_key_is_followed_and_the_old_one_no_longer_counts(region):

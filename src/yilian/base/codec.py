@@ -1,17 +1,18 @@
 """Deterministic CBOR: the only encoding that is hashed, signed or stored as state.
 
-Source   RFC 8949 section 4.2.1 (core deterministic encoding, bytewise key order). `cbor2`'s `canonical=True` is *not* it: that orders keys by
-         length first (RFC 7049), so we order the maps ourselves and let `cbor2` write them as they stand.
+Source   RFC 8949 section 4.2.1 (core deterministic encoding, bytewise key order). `cbor2`'s `canonical=True` is *not* it: that orders
+         keys by length first (RFC 7049), so we order the maps ourselves and let `cbor2` write them as they stand.
 Values   None, bool, int in [-2**64, 2**64), bytes, str, list, and dict with int or str keys. No floats, no tags.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TypeAlias, Union
 
 import cbor2
 
-Value: TypeAlias = Union[None, bool, int, bytes, str, "list[Value]", "dict[int, Value]", "dict[str, Value]"]
+Value: TypeAlias = Union[bool, int, bytes, str, "list[Value]", "dict[int, Value]", "dict[str, Value]", None]
 
 INT_MIN, INT_MAX = -(2**64), 2**64 - 1  # RFC 8949 section 3.1: what major types 0 and 1 hold without a bignum tag
 DEPTH_MAX = 16  # deeper than any shape of ours (the deepest, a voucher's, has 7); a bound so that hostile nesting costs nothing
@@ -34,8 +35,8 @@ def encode(value: object) -> bytes:
 
 
 def _is_flat(items: list[object]) -> bool:
-    """Say whether a list has only leaves that `cbor2` writes as we would (an IntEnum as its number); any other is left to the slower way."""
-    for item in items:
+    """Say whether a list has only leaves that `cbor2` writes as we would (an IntEnum as its number); others take the slower way."""
+    for item in items:  # noqa: SIM110 - a generator costs a third more, and this is every row that is written
         if type(item) not in _LEAVES and not (isinstance(item, int) and -1 <= item <= INT_MAX):
             return False
     return True
@@ -94,7 +95,7 @@ def _check_order(mapping: dict[object, object]) -> None:
     else:
         return
     keys = [_key_bytes(key) for key in mapping]
-    if any(a >= b for a, b in zip(keys, keys[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(keys)):
         raise Malformed("KEYS_NOT_IN_ORDER")
 
 

@@ -1,7 +1,7 @@
 """COSE_Sign1 (RFC 9052) with Ed25519: statements and receipts, to the byte.
 
-Labels   1 alg, 3 content type, 4 kid, 15 CWT claims (RFC 9597), 395 vds, 396 proofs, 394 receipts (RFC 9942, RFC 9943); ours: -70001 network
-         id, -70002 nonce, -70003 height, -70004 tree size (design 02).
+Labels   1 alg, 3 content type, 4 kid, 15 CWT claims (RFC 9597), 395 vds, 396 proofs, 394 receipts (RFC 9942, RFC 9943); ours: -70001
+         network id, -70002 nonce, -70003 height, -70004 tree size (design 02).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def parse_sign1(data: bytes) -> Sign1:
         raise Malformed("NOT_A_SIGN1")
     if payload is not None and type(payload) is not bytes:
         raise Malformed("NOT_A_SIGN1")
-    return Sign1(protected, unprotected, payload, signature)
+    return Sign1(protected, unprotected, payload, signature)  # type: ignore[arg-type]
 
 
 def to_be_signed(protected: bytes, payload: bytes, external_aad: bytes = b"") -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Protocol, get_args, get_type_hints
 
+from yilian.base.digests import DIGEST_SIZE
 from yilian.base.refusals import Reason, require
 
 Writes = dict[bytes, bytes | None]  # key -> new value; None deletes the row
@@ -61,13 +62,21 @@ Digest32 = Annotated[bytes, _bytes_of(32)]  # a SHA-256, an HMAC or a Merkle roo
 Tag16 = Annotated[bytes, _bytes_of(16)]
 Uint = Annotated[int, _UINT]
 Flag = Annotated[bool, FieldType("bool", lambda value: type(value) is bool)]
-Text64 = Annotated[str, FieldType("text(1..64)", lambda value: type(value) is str and 1 <= len(value) <= 64)]
-Bytes2048 = Annotated[bytes, FieldType("bytes(0..2048)", lambda value: type(value) is bytes and len(value) <= 2048)]
+TEXT_LENGTH_MAX = 64  # a role, a name: never free text
+MEMO_SIZE_BYTES_MAX = 2_048  # an HPKE seal with ML-KEM-768 takes 1,136 bytes besides what it holds
+PATH_LENGTH_MAX = 40  # of a Merkle tree of up to 2**40 leaves
+
+Text64 = Annotated[str, FieldType("text(1..64)", lambda value: type(value) is str and 1 <= len(value) <= TEXT_LENGTH_MAX)]
+Bytes2048 = Annotated[bytes, FieldType("bytes(0..2048)", lambda value: type(value) is bytes and len(value) <= MEMO_SIZE_BYTES_MAX)]
 Path = Annotated[
     list[bytes],
     FieldType(
-        "path",  # of a Merkle tree of up to 2**40 leaves
-        lambda value: type(value) is list and len(value) <= 40 and all(type(item) is bytes and len(item) == 32 for item in value),
+        "path",
+        lambda value: (
+            type(value) is list
+            and len(value) <= PATH_LENGTH_MAX
+            and all(type(item) is bytes and len(item) == DIGEST_SIZE for item in value)
+        ),
     ),
 ]
 

@@ -36,7 +36,7 @@ HEAD = "head"  # a holder says where a chart's log ends
 REVOKED = "revoked"  # a patient tells a holder of a revocation
 OWN_READING = "own-reading"  # a patient asks to read what a holder keeps
 LOG = "log"  # a patient asks a holder for the chart's log
-TOKEN_KEY = "token-key"  # a member's node key says which key signs its client assertions and access tokens
+TOKEN_KEY = "token-key"  # noqa: S105 - a label; a member's node key says which key signs its client assertions and access tokens
 # what is sealed (HPKE info)
 ARTEFACTS = "artefacts"  # a grant's Consent, its k and the patient's signature, sealed to a member
 CHART_KEY = "chart-key"  # K, sealed to S_h

@@ -109,7 +109,7 @@ class Reason(IntEnum):
     MEMBER_REMOVED = 7023
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not an error: it is not named one
+class Refused(Exception):
     """A rule said no: a reason and the facts it was given."""
 
     def __init__(self, reason: Reason, **facts: int | str | bytes) -> None:

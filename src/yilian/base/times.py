@@ -6,6 +6,7 @@ import calendar
 
 DAY_S = 86_400
 HOUR_S = 3_600
+_MARCH_TO_DECEMBER = 10  # months; what is left of a year counted from March belongs to the next calendar year
 _DAYS_TO_1970 = 719_468  # days from 0000-03-01 to 1970-01-01 in the proleptic Gregorian calendar
 
 
@@ -21,9 +22,9 @@ def month_of(now_s: int) -> int:
     year_of_era = (day_of_era - day_of_era // 1_460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
     day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
     shifted = (5 * day_of_year + 2) // 153
-    month = shifted + 3 if shifted < 10 else shifted - 9
-    year = year_of_era + era * 400 + (1 if month <= 2 else 0)
-    return 12 * year + month - 1
+    is_next_year = shifted >= _MARCH_TO_DECEMBER
+    month = shifted - 9 if is_next_year else shifted + 3
+    return 12 * (year_of_era + era * 400 + is_next_year) + month - 1
 
 
 def month_days(month: int) -> range:

@@ -123,17 +123,17 @@ def parse(data: bytes) -> Transaction:
     require(len(data) <= TRANSACTION_SIZE_BYTES_MAX, Reason.TOO_LARGE, size_bytes=len(data))
     try:
         outer = cose.parse_sign1(data)
+        payload = outer.payload or b""
+        require(len(payload) <= PAYLOAD_SIZE_BYTES_MAX, Reason.TOO_LARGE, size_bytes=len(payload))
         header = parse_header(outer.protected)
-        if outer.unprotected or outer.payload is None or len(outer.signature) != SIGNATURE_SIZE:
-            raise Malformed("NOT_A_TRANSACTION")
-        require(len(outer.payload) <= PAYLOAD_SIZE_BYTES_MAX, Reason.TOO_LARGE, size_bytes=len(outer.payload))
-        kind, body, approvals = _parse_payload(outer.payload)
+        kind, body, approvals = _parse_payload(payload)
     except Malformed as error:
         raise Refused(Reason.BAD_BYTES) from error
+    require(not outer.unprotected and len(outer.signature) == SIGNATURE_SIZE, Reason.BAD_BYTES)
     require(len(approvals) <= APPROVALS_MAX, Reason.TOO_MANY_APPROVALS, approvals=len(approvals))
     if len(approvals) > 1:
         require(len({key for key, _ in approvals}) == len(approvals), Reason.APPROVED_TWICE)
-    return Transaction(leaf_hash(data), header, outer.protected, outer.payload, outer.signature, kind, body, approvals)
+    return Transaction(leaf_hash(data), header, outer.protected, payload, outer.signature, kind, body, approvals)
 
 
 def parse_header(protected: bytes) -> Header:

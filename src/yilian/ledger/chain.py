@@ -10,7 +10,7 @@ from yilian.base.kinds import Writes
 from yilian.contracts import directory
 from yilian.ledger import lthash
 from yilian.ledger.genesis import Genesis
-from yilian.ledger.log import Frontier
+from yilian.ledger.log import Frontier, frontier_of
 from yilian.ledger.screening import KeyTable
 
 
@@ -60,7 +60,7 @@ def parse_chain(data: bytes) -> Chain:
     """
     match decode(data):
         case [bytes(network), int(height), int(time_ms), int(size), [*peaks], bytes(lanes)] if len(lanes) == lthash.LANES_SIZE_BYTES:
-            return Chain(network, height, time_ms, Frontier(size, tuple(peaks)), lanes)
+            return Chain(network, height, time_ms, frontier_of(size, peaks), lanes)
         case _:
             raise Malformed("NOT_A_CHAIN")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from yilian.base.kinds import Act, StateView, Writes
-from yilian.base.refusals import Reason, Refused, require
+from yilian.base.refusals import Reason, Refused
 from yilian.contracts import access, anchor, consent, directory
 
 
@@ -25,7 +25,8 @@ def record_access(view: StateView, message: access.Record, act: Act) -> Writes:
     )
     if message.basis != access.Basis.GRANT:
         return access.record_writes(view, message, act, limits, None)
-    require(message.grant is not None, Reason.BAD_SHAPE, field=2)
+    if message.grant is None:
+        raise Refused(Reason.BAD_SHAPE, field=2)
     grant = consent.read(view, message.grant)
     if grant is None:
         raise Refused(Reason.NO_SUCH_GRANT)

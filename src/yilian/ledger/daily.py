@@ -1,8 +1,8 @@
 """The daily leaf: what lets a patient prove, alone and later, that an access tag is absent.
 
 The first block whose time lies in a later UTC day first appends one system leaf for each day since the last, empty days included.
-Leaf     `CBOR(["day", network id, day, access_root, state_digest before this block])`; access_root is the RFC 9162 root of that day's access
-         tags in ascending order. Rows of tags older than the day before the new day are dropped.
+Leaf     `CBOR(["day", network id, day, access_root, state_digest before this block])`; access_root is the RFC 9162 root of that day's
+         access tags in ascending order. Rows of tags older than the day before the new day are dropped.
 Source   design 02 "Block".
 """
 

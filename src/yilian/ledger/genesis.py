@@ -12,7 +12,7 @@ from yilian.base.digests import sha256
 from yilian.base.keys import PUBLIC_KEY_SIZE
 from yilian.base.seal import MEMBER_PUBLIC_SIZE
 
-FORMAT = "yilian-genesis-1"
+FORM = "yilian-genesis-1"
 SUITE = 1  # Ed25519 as libsodium decides it, and SHA-256 (design 02)
 
 
@@ -50,9 +50,10 @@ class Genesis:
     def encoded(self) -> bytes:
         """Return the bytes that the network id is the digest of."""
         members = [
-            [m.id, list(m.kinds), m.name, m.endpoint, m.node_key, m.sealing_key, m.receipt_key, m.power, m.consensus_key] for m in self.members
+            [one.id, list(one.kinds), one.name, one.endpoint, one.node_key, one.sealing_key, one.receipt_key, one.power, one.consensus_key]
+            for one in self.members
         ]
-        return encode([FORMAT, self.suite, self.started_at_s, self.operator, members, self.parameters, self.rules_version])
+        return encode([FORM, self.suite, self.started_at_s, self.operator, members, self.parameters, self.rules_version])
 
     def founder(self, member: str) -> Founder:
         """Return the founding member with this id; KeyError if there is none."""
@@ -68,7 +69,9 @@ def parse_genesis(data: bytes) -> Genesis:
     Raises   Malformed
     """
     match decode(data):
-        case [str(form), int(suite), int(started_at_s), str(operator), list(members), dict(parameters), int(rules_version)] if form == FORMAT:
+        case [str(form), int(suite), int(started_at_s), str(operator), list(members), dict(parameters), int(version)] if form == FORM:
+            form == FORMAT
+        ):
             pass
         case _:
             raise Malformed("NOT_A_GENESIS")
@@ -81,7 +84,7 @@ def parse_genesis(data: bytes) -> Genesis:
         raise Malformed("MEMBERS_NOT_DISTINCT")
     if operator and operator not in {founder.id for founder in founders}:
         raise Malformed("OPERATOR_IS_NOT_A_MEMBER")
-    return Genesis(started_at_s, operator, founders, parameters, rules_version, suite)  # type: ignore[arg-type]
+    return Genesis(started_at_s, operator, founders, parameters, version, suite)  # type: ignore[arg-type]
 
 
 def _founder(item: object) -> Founder:
@@ -104,4 +107,4 @@ def _founder(item: object) -> Founder:
     is_validator = consensus_key is None or len(consensus_key) == PUBLIC_KEY_SIZE
     if not are_keys or not is_validator or power < 0 or not all(isinstance(kind, str) for kind in kinds):
         raise Malformed("NOT_A_MEMBER")
-    return Founder(member, tuple(kinds), name, endpoint, node_key, sealing_key, receipt_key, power, consensus_key)
+    return Founder(member, tuple([str(kind) for kind in kinds]), name, endpoint, node_key, sealing_key, receipt_key, power, consensus_key)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from yilian.base.codec import Malformed
+from yilian.base.digests import DIGEST_SIZE
 from yilian.base.merkle import EMPTY_ROOT, node_hash
 
 Node = tuple[int, int, bytes]  # level, index, hash
@@ -58,6 +59,15 @@ class Frontier:
             peaks.append(result)
             size += 1
         return Frontier(size, tuple(peaks)), nodes
+
+
+def frontier_of(size: int, peaks: Iterable[object]) -> Frontier:
+    """Return the frontier of decoded parts.
+
+    Raises   Malformed
+    """
+    hashes = tuple([peak for peak in peaks if isinstance(peak, bytes) and len(peak) == DIGEST_SIZE])
+    return Frontier(size, hashes)
 
 
 def inclusion(store: NodeStore, index: int, size: int) -> list[bytes]:

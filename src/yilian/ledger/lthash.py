@@ -1,7 +1,7 @@
 """The state's digest: a homomorphic sum over all live rows, so that it is a function of the state alone and costs one step per write.
 
-Shape    LtHash with 1,024 lanes of 16 bits; an element is SHAKE-128 (2,048 bytes, little-endian lanes) of `CBOR([key, value])`; the digest is
-         SHA-256 of the lanes.
+Shape    LtHash with 1,024 lanes of 16 bits; an element is SHAKE-128 (2,048 bytes, little-endian lanes) of `CBOR([key, value])`; the
+         digest is SHA-256 of the lanes.
 Source   design 02 "Block"; Lewi, Kim, Maykov, Weis, "Securing Update Propagation with Homomorphic Hashing", 2019 (lthash16).
 """
 

@@ -1,7 +1,7 @@
 """Replay windows: each node key has a window of 65,536 nonces, kept as pages of 1,024 bits, and each nonce is spent once.
 
-State    `n/` kid -> highest nonce spent (8 bytes); `n/` kid page (8 bytes) -> 128 bytes, bit i of byte j is nonce `1024 * page + 8 * j + i`.
-         A page that has left the window is deleted.
+State    `n/` kid -> highest nonce spent (8 bytes); `n/` kid page (8 bytes) -> 128 bytes, bit i of byte j is nonce `1024 * page + 8 * j
+         + i`. A page that has left the window is deleted.
 Source   design 02 "Replay".
 """
 

@@ -149,8 +149,9 @@ def _checkpoint(protected: bytes, root: bytes, signature: bytes) -> Checkpoint:
         raise Malformed("NOT_A_CHECKPOINT")
     alg, kid, _, vds, height, size = header.values()
     member, subject, time_s = claims.values()
-    numbers = all(type(number) is int and number >= 0 for number in (height, size, time_s))
-    if alg != cose.EDDSA or vds != RFC9162_SHA256 or not numbers or type(kid) is not bytes or type(member) is not str or type(subject) is not str:
+    are_numbers = all(type(number) is int and number >= 0 for number in (height, size, time_s))
+    are_names = type(kid) is bytes and type(member) is str and type(subject) is str
+    if alg != cose.EDDSA or vds != RFC9162_SHA256 or not are_numbers or not are_names:
         raise Malformed("NOT_A_CHECKPOINT")
     try:
         network = bytes.fromhex(subject)

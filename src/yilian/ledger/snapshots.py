@@ -2,8 +2,8 @@
 
 Shape    A chunk is `CBOR([[key, value], ...])`, rows in ascending key order, closed before the row that would pass 8 MB. The manifest is
          `CBOR(["yilian-snapshot-1", network id, height, time_ms, log size, [peaks], [SHA-256 of each chunk]])`.
-Restore  recomputes the state digest from the rows and the log root from the peaks, and compares both with an app hash that the restoring side
-         has from elsewhere (a signed daily leaf, a light client): the offer's own word counts for nothing.
+Restore  recomputes the state digest from the rows and the log root from the peaks, and compares both with an app hash that the restoring
+         side has from elsewhere (a signed daily leaf, a light client): the offer's own word counts for nothing.
 Source   design 02 "Block", "Snapshot".
 """
 
@@ -16,7 +16,7 @@ from yilian.base.codec import Malformed, decode, encode
 from yilian.base.digests import sha256
 from yilian.ledger import lthash
 from yilian.ledger.chain import Chain
-from yilian.ledger.log import Frontier
+from yilian.ledger.log import Frontier, frontier_of
 
 FORM = "yilian-snapshot-1"
 CHUNK_SIZE_BYTES = 8_000_000  # design 02: chunks of 8 MB
@@ -68,8 +68,11 @@ def parse_manifest(data: bytes) -> Manifest:
     Raises   Malformed
     """
     match decode(data):
-        case [str(form), bytes(network), int(height), int(time_ms), int(size), [*peaks], [*digests]] if form == FORM:
-            return Manifest(network, height, time_ms, Frontier(size, tuple(peaks)), tuple(digests))
+        case [str(form), bytes(network), int(height), int(time_ms), int(size), [*peaks], [*named]] if form == FORM:
+            digests = tuple([digest for digest in named if isinstance(digest, bytes)])
+            if len(digests) != len(named):
+                raise Malformed("NOT_A_MANIFEST")
+            return Manifest(network, height, time_ms, frontier_of(size, peaks), digests)
         case _:
             raise Malformed("NOT_A_MANIFEST")
 

@@ -1,8 +1,8 @@
 """The offline verifier: what an exported file proves, trusting genesis and, if given, a pinned checkpoint, and nothing else.
 
-Shape    An export is `CBOR(["yilian-export-1", genesis, [[index, Transparent Statement], ...], [[old size, new size, path], ...]])`, items in
-         ascending index. Entries that changed the directory stand among them, each with a receipt of its own block, so that the keys of
-         every later item are those that the network had at that index.
+Shape    An export is `CBOR(["yilian-export-1", genesis, [[index, Transparent Statement], ...], [[old size, new size, path], ...]])`,
+         items in ascending index. Entries that changed the directory stand among them, each with a receipt of its own block, so that
+         the keys of every later item are those that the network had at that index.
 Source   design 02 "Receipt".
 """
 
@@ -182,12 +182,14 @@ class _Replay:
             return
         if pinned.size == checkpoint.size:
             if pinned.root != checkpoint.root:
-                raise NotProven(f"the pinned checkpoint and a receipt have different roots for size {pinned.size}: a split view; publish both")
+                sentence = f"the pinned checkpoint and a receipt have different roots for size {pinned.size}: a split view; publish both"
+                raise NotProven(sentence)
             return
         old, new = sorted([(checkpoint.size, checkpoint.root), (pinned.size, pinned.root)])
         paths = [proof.path for proof in self._export.consistency if (proof.old_size, proof.new_size) == (old[0], new[0])]
         if not any(is_consistent(old[0], old[1], new[0], new[1], path) for path in paths):
-            raise NotProven(f"no proof in the file that the logs of size {old[0]} and {new[0]} are one: export it again for this checkpoint")
+            sizes = f"{old[0]} and {new[0]}"
+            raise NotProven(f"no proof in the file that the logs of size {sizes} are one: export it again for this checkpoint")
 
     def _is_quorum(self, signers: tuple[str, ...]) -> bool:
         """Say whether the signers are a quorum: design 02 "Quorum"."""
@@ -234,5 +236,3 @@ def _proof(value: object) -> Consistency:
             return Consistency(old_size, new_size, tuple(path))  # type: ignore[arg-type]
         case _:
             raise Malformed("NOT_A_CONSISTENCY_PROOF")
-
-

@@ -23,7 +23,8 @@ class VersionMissing(RuntimeError):
 
     def __init__(self, version: int) -> None:
         """Say which version is missing."""
-        super().__init__(f"the network runs rules version {version}, this software has up to {NEWEST}: install a newer release, then start again")
+        sentence = f"the network runs rules version {version}, this software has up to {NEWEST}"
+        super().__init__(f"{sentence}: install a newer release, then start again")
 
 
 def rules_of(version: int) -> Rules:
