@@ -189,15 +189,27 @@ def code_of(path: str, tree: ast.Module, set_fields: frozenset[str]) -> Iterator
         yield from (Finding(path, *seen) for seen in tidy_code.test_rules(tree))
 
 
+def parsed(texts: dict[str, str]) -> tuple[dict[str, ast.Module], list[Finding]]:
+    """Return the syntax trees of the Python files, and a finding for each that has none."""
+    trees, broken = {}, []
+    for name, text in texts.items():
+        if name.endswith(".py"):
+            try:
+                trees[name] = ast.parse(text, name)
+            except SyntaxError as error:
+                broken.append(Finding(name, error.lineno or 0, "syntax", str(error.msg)))
+    return trees, broken
+
+
 def check(root: Path) -> list[Finding]:
     """Return every place in the checkout where a house rule does not hold, in order of path and line."""
     names = tracked(root)
     ratchet = Ratchet.read(root / "tools/tidy.toml")
     texts = {name: (root / name).read_text(errors="replace") for name in names if Path(name).suffix in TEXT}
-    trees = {name: ast.parse(text, name) for name, text in texts.items() if name.endswith(".py")}
+    trees, broken = parsed(texts)
     core = [tree for name, tree in trees.items() if tidy_code.room_of(name) in tidy_code.CORE]
     fields = tidy_code.set_fields(core)
-    found = [*rooms(names, root, ratchet), *decisions(names, root)]
+    found = [*broken, *rooms(names, root, ratchet), *decisions(names, root)]
     for name in names:
         found += names_of(name)
     for name, text in texts.items():

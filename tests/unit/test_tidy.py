@@ -90,6 +90,7 @@ CORE_CLEAN = [
 TREE_PLANTS = [
     ("src/yilian/base/helpers.py", "", ("src/yilian/base/helpers.py", 0, "empty name")),
     ("src/yilian/node/key_utils.py", "", ("src/yilian/node/key_utils.py", 0, "empty name")),
+    (UPPER, "x = 1\ny = )", (UPPER, 2, "syntax")),
     (UPPER, "class GrantManager: ...", (UPPER, 1, "empty name")),
     (UPPER, "from yilian.records.sqlite import Store", (UPPER, 1, "door")),
     (UPPER, "from yilian.contracts.consent.rules import use", (UPPER, 1, "door")),
