@@ -70,8 +70,6 @@ def parse_genesis(data: bytes) -> Genesis:
     """
     match decode(data):
         case [str(form), int(suite), int(started_at_s), str(operator), list(members), dict(parameters), int(version)] if form == FORM:
-            form == FORMAT
-        ):
             pass
         case _:
             raise Malformed("NOT_A_GENESIS")
