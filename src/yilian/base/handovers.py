@@ -59,7 +59,7 @@ class Relationship:
 
 def chart_key_info(network: bytes, holder: str, relationship_key: bytes, generation: int) -> bytes:
     """Return the HPKE info under which a holder seals K to S_h."""
-    return labelled(labels.SEALED_CHART_KEY, network, holder, relationship_key, generation)
+    return labelled(labels.CHART_KEY, network, holder, relationship_key, generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class GrantBundle:
 
 def grant_bundle_info(network: bytes, member: str, control_key: bytes) -> bytes:
     """Return the HPKE info under which a grant's bundle is sealed to a member."""
-    return labelled(labels.SEALED_GRANT, network, member, control_key)
+    return labelled(labels.ARTEFACTS, network, member, control_key)
 
 
 def seal_bundle(sealing_key: bytes, network: bytes, member: str, control_key: bytes, bundle: GrantBundle) -> bytes:

@@ -48,6 +48,3 @@ MEMBER_NODE_KEY = "member-node-key"
 MEMBER_RECEIPT_KEY = "member-receipt-key"
 MEMBER_SEALING_SEED = "member-sealing-seed"
 MEMBER_VAULT_KEY = "member-vault-key"  # what the member's key store is sealed under
-# sealed (HPKE info)
-SEALED_CHART_KEY = "sealed-chart-key"  # K of a chart, to S_h
-SEALED_GRANT = "sealed-grant"  # [Consent, k, signature], to the holder or the requester
