@@ -23,8 +23,8 @@ fast: dev-env ## the fast tests only
 check: dev-env ## style, types, floors, house rules, generated tables, fast tests
 	@tools/check.sh
 
-fix: dev-env ## let ruff mend and format what it can, and write the generated tables anew
-	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/python tools/contract_tables.py
+fix: dev-env ## let ruff mend and format what it can, and write generated tables and help texts anew
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet . ; $(BIN)/python tools/contract_tables.py ; $(BIN)/python tools/documents.py
 
 tables: dev-env ## write the generated tables of the contract rooms' READMEs
 	@$(BIN)/python tools/contract_tables.py
