@@ -1,0 +1,119 @@
+"""The same ledger under a hostile but legal CometBFT, and proof that its auditors are awake."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.sim.hostile import Found, Hostile
+from tests.worlds import node_key
+from yilian.engines import EngineStopped
+from yilian.engines.cometbft.application import Application
+from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
+
+HEIGHTS = 25
+
+
+@pytest.mark.parametrize("seed_number", range(4))
+def test_four_replicas_never_differ_whatever_a_legal_cometbft_does(tmp_path, seed_number):
+    hostile = Hostile(tmp_path, seed_number)
+    hostile.run(HEIGHTS)
+    assert {node.replica.chain.height for node in hostile.nodes} == {HEIGHTS}
+    assert len({node.replica.chain.app_hash for node in hostile.nodes}) == 1
+    assert hostile.nodes[0].replica.chain.log.size > HEIGHTS // 2
+
+
+def test_keys_do_change_while_transactions_are_in_flight(tmp_path):
+    hostile = Hostile(tmp_path, 1)
+    while not (turned := [name for name, each in hostile.story.keys.items() if each != node_key(name)]) and len(hostile.chain) < 200:
+        hostile.run(len(hostile.chain) + 5)
+    assert turned
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed_number", range(100, 130))
+def test_four_replicas_never_differ_on_longer_stories(tmp_path, seed_number):
+    hostile = Hostile(tmp_path, seed_number)
+    hostile.run(60)
+    assert len({node.replica.chain.app_hash for node in hostile.nodes}) == 1
+
+
+@pytest.mark.slow
+def test_a_twin_in_another_process_says_the_same_to_the_byte(tmp_path):
+    program = "import sys, pathlib; from tests.sim.hostile import Hostile; print(Hostile(pathlib.Path(sys.argv[1]), 7).run(40))"
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / hash_seed)],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for hash_seed in ("1", "4242")
+    ]
+    assert len(said[0]) == 65
+    assert said[0] == said[1]
+
+
+class PersistsTooEarly(Application):
+    """Makes a block durable in FinalizeBlock."""
+
+    def finalize_block(self, asked):
+        answer = super().finalize_block(asked)
+        self._replica.commit(self._pending.decided)
+        return answer
+
+    def commit(self, asked):
+        self._pending = None
+        self.screening.move_on(self._replica.keys(), [])
+        return abci.ResponseCommit()
+
+
+class ForgetsThatKeysChange(Application):
+    """Believes what it found under an old key table."""
+
+    def __init__(self, replica, committed):
+        super().__init__(replica, committed)
+        self.screening.move_on = lambda keys, done: None
+
+
+class TrustsItsMempool(Application):
+    """Votes for whatever is well-formed without looking at signatures."""
+
+    def process_proposal(self, asked):
+        return abci.ResponseProcessProposal(status=abci.ResponseProcessProposal.ACCEPT)
+
+
+class DropsWhatItHasNotSeen(Application):
+    """Decides a block only from what CheckTx told it."""
+
+    def finalize_block(self, asked):
+        seen = [item for item in asked.txs if item in self.screening.facts]
+        return super().finalize_block(
+            abci.RequestFinalizeBlock(txs=seen, height=asked.height, time=asked.time, proposer_address=asked.proposer_address)
+        )
+
+
+class ReadsTheClock(Application):
+    """Takes its own count for the block's time."""
+
+    count = 0
+
+    def finalize_block(self, asked):
+        ReadsTheClock.count += 1
+        asked.time.seconds += ReadsTheClock.count % 2 * 86_400
+        return super().finalize_block(asked)
+
+
+@pytest.mark.parametrize("bug", [PersistsTooEarly, ForgetsThatKeysChange, TrustsItsMempool, DropsWhatItHasNotSeen, ReadsTheClock])
+def test_a_planted_bug_is_found(tmp_path, bug):
+    def search():
+        for seed_number in range(40):
+            try:
+                Hostile(tmp_path / str(seed_number), seed_number, bug).run(HEIGHTS)
+            except (Found, EngineStopped) as found:
+                return found
+        return None
+
+    assert search() is not None
