@@ -52,7 +52,7 @@ def parse_sign1(data: bytes) -> Sign1:
         raise Malformed("NOT_A_SIGN1")
     if payload is not None and type(payload) is not bytes:
         raise Malformed("NOT_A_SIGN1")
-    return Sign1(protected, unprotected, payload, signature)  # type: ignore[arg-type]
+    return Sign1(protected, unprotected, payload, signature)
 
 
 def to_be_signed(protected: bytes, payload: bytes, external_aad: bytes = b"") -> bytes:
@@ -68,4 +68,4 @@ def parse_protected(protected: bytes) -> dict[int, Any]:
     header = decode(protected)
     if not isinstance(header, dict):
         raise Malformed("HEADER_IS_NOT_A_MAP")
-    return header  # type: ignore[return-value]
+    return header

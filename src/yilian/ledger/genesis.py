@@ -82,7 +82,7 @@ def parse_genesis(data: bytes) -> Genesis:
         raise Malformed("MEMBERS_NOT_DISTINCT")
     if operator and operator not in {founder.id for founder in founders}:
         raise Malformed("OPERATOR_IS_NOT_A_MEMBER")
-    return Genesis(started_at_s, operator, founders, parameters, version, suite)  # type: ignore[arg-type]
+    return Genesis(started_at_s, operator, founders, parameters, version, suite)
 
 
 def _founder(item: object) -> Founder:

@@ -136,7 +136,7 @@ def split_transparent(data: bytes) -> tuple[bytes, list[bytes]]:
 def _inclusion(proof: bytes) -> tuple[int, int, list[bytes]]:
     match decode(proof):
         case [int(size), int(index), [*path]] if all(type(each) is bytes and len(each) == 32 for each in path):  # noqa: PLR2004 - SHA-256
-            return size, index, path  # type: ignore[return-value]
+            return size, index, path
         case _:
             raise Malformed("NOT_AN_INCLUSION_PROOF")
 

@@ -232,7 +232,7 @@ def _item(value: object) -> Item:
 
 def _proof(value: object) -> Consistency:
     match value:
-        case [int(old_size), int(new_size), [*path]] if all(type(each) is bytes for each in path):
-            return Consistency(old_size, new_size, tuple(path))  # type: ignore[arg-type]
+        case [int(old_size), int(new_size), [*path]] if all(isinstance(each, bytes) for each in path):
+            return Consistency(old_size, new_size, tuple([bytes(each) for each in path if isinstance(each, bytes)]))
         case _:
             raise Malformed("NOT_A_CONSISTENCY_PROOF")

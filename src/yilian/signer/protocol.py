@@ -62,7 +62,7 @@ def unframed(body: bytes) -> Fields:
         raise SignerRefused(No.BAD_REQUEST, why=str(error)) from error
     if not isinstance(message, dict) or not all(isinstance(name, str) for name in message):
         raise SignerRefused(No.BAD_REQUEST, why="NOT_A_MAP")
-    return message  # type: ignore[return-value]  # every key was just seen to be text
+    return message  # every key was just seen to be text
 
 
 def _text(pattern: str) -> Callable[[Value], bool]:

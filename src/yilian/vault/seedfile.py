@@ -90,7 +90,7 @@ def _content(path: Path, data: bytes) -> dict[str, bytes]:
     if not isinstance(said, dict):
         raise damaged
     rest = {str(name): value for name, value in said.items() if name != "sum"}
-    if said.get("sum") != sha256(encode(rest)) or rest.pop("v", None) != VERSION:  # type: ignore[call-overload]  # keys may be int or str
+    if said.get("sum") != sha256(encode(rest)) or rest.pop("v", None) != VERSION:  # keys may be int or str
         raise damaged
     parts = {name: value for name, value in rest.items() if isinstance(value, bytes)}
     is_plain = list(parts) == ["seed"] and len(parts["seed"]) == SEED_SIZE
