@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from yilian.base.codec import Malformed, decode, encode
+from yilian.base.codec import Malformed, Value, decode, encode
 from yilian.base.kinds import Act
 from yilian.base.merkle import is_consistent
 from yilian.base.refusals import Refused
@@ -222,7 +222,7 @@ class _Replay:
             raise NotProven(f"entry {verified.index}: an entry before it that changed the directory is missing ({no})") from no
 
 
-def _item(value: object) -> Item:
+def _item(value: Value) -> Item:
     match value:
         case [int(index), bytes(statement)]:
             return Item(index, statement)
@@ -230,9 +230,9 @@ def _item(value: object) -> Item:
             raise Malformed("NOT_AN_ITEM")
 
 
-def _proof(value: object) -> Consistency:
+def _proof(value: Value) -> Consistency:
     match value:
         case [int(old_size), int(new_size), [*path]] if all(isinstance(each, bytes) for each in path):
-            return Consistency(old_size, new_size, tuple([bytes(each) for each in path if isinstance(each, bytes)]))
+            return Consistency(old_size, new_size, tuple(path))
         case _:
             raise Malformed("NOT_A_CONSISTENCY_PROOF")
