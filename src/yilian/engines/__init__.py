@@ -1,14 +1,16 @@
 """Floor 3: the ways to order transactions. The door: what an engine is, what it answers, and why it may stop.
 
-Which engine runs under a node is chosen where rooms are wired together, from `embedded` (one operator, this process), `remote` (follows another
-node) and `cometbft` (validators). Nothing else may know.
-Inside   `replica` (a copy of the ledger: `store`, `tiles`, `views`) is what all of them drive; `served` is what all of them answer; `verifiers`
-         check signatures ahead; `wire` is a block as bytes; `fsck` replays a copy from genesis.
+Which engine runs under a node is chosen where rooms are wired together, from `embedded` (one operator, this process), `remote` (follows
+another node) and `cometbft` (validators). Nothing else may know.
+Inside   `replica` (a copy of the ledger: `store`, `tiles`, `views`) is what all of them drive; `served` is what all of them answer;
+         `verifiers` check signatures ahead; `wire` is a block as bytes; `fsck` replays a copy from genesis.
 """
 
 from yilian.engines.faults import (
+    AnswerNotKept,
     AppHashMismatch,
     BlockOutOfOrder,
+    BlockUnreadable,
     DiskFailed,
     DiskFull,
     EngineClosed,
@@ -17,13 +19,17 @@ from yilian.engines.faults import (
     StoreLocked,
     WrongNetwork,
 )
+from yilian.engines.fsck import Checked, fsck, fsck_folder
 from yilian.engines.protocol import Block, Committed, Engine, Entry, FinalView
 from yilian.engines.wire import decode_block, decode_committed, encode_block, encode_committed
 
 __all__ = [
+    "AnswerNotKept",
     "AppHashMismatch",
     "Block",
     "BlockOutOfOrder",
+    "BlockUnreadable",
+    "Checked",
     "Committed",
     "DiskFailed",
     "DiskFull",
@@ -39,4 +45,6 @@ __all__ = [
     "decode_committed",
     "encode_block",
     "encode_committed",
+    "fsck",
+    "fsck_folder",
 ]

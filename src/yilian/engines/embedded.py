@@ -1,8 +1,8 @@
 """The ledger in one process: one writer, groups of transactions without timers, durable before anybody is told.
 
-Life of a transaction   `submit` -> `verifiers` (form, carrier, signatures; a refusal here is answered at once, without a block) -> the writer's
-         queue -> a group, which closes when the commit before it returns, or at 500 -> looked up among what is final already (the same bytes
-         get the same answer) -> `Replica.decide` -> `Replica.commit` (one SQLite transaction, one fsync) -> visible -> answered.
+Life of a transaction   `submit` -> `verifiers` (form, carrier, signatures; a refusal here is answered at once, without a block) -> the
+         writer's queue -> a group, which closes when the commit before it returns, or at 500 -> looked up among what is final already (the
+         same bytes get the same answer) -> `Replica.decide` -> `Replica.commit` (one SQLite transaction, one fsync) -> visible -> answered.
          While a group is being committed, the next is being verified.
 Source   design 02 "Engines"; ADR-0050.
 """
@@ -25,12 +25,11 @@ from yilian.engines.packing import Verdict
 from yilian.engines.protocol import Committed
 from yilian.engines.replica import Replica, answer_of
 from yilian.engines.served import Served
-from yilian.engines.verifiers import Verifiers
+from yilian.engines.verifiers import Verifiers, processes_for
 from yilian.engines.waiters import Answer, Waiter, answer
 from yilian.ledger import Genesis, Screened
 
 GROUP_MAX = 500  # design 02
-PROCESSES_MAX = 3  # one writer keeps about three verifying processes busy
 
 Judged = Sequence[tuple[Waiter, Verdict]]
 
@@ -38,11 +37,6 @@ Judged = Sequence[tuple[Waiter, Verdict]]
 def clock_ms() -> int:
     """Return the time in Unix milliseconds."""
     return time.time_ns() // 1_000_000
-
-
-def processes_for(cores: int) -> int:
-    """Return how many verifying processes serve a machine: the writer needs a core of its own."""
-    return max(0, min(PROCESSES_MAX, cores - 1))
 
 
 class EmbeddedEngine(Served):

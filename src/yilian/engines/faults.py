@@ -32,7 +32,7 @@ class StoreCorrupt(EngineStopped):
         """Name the file and what is wrong with it."""
         self.path, self.why = path, why
         super().__init__(
-            f"the ledger in {path} is damaged ({why}): keep a copy, then restore a snapshot and follow another member, or restore the backup"
+            f"the ledger in {path} is damaged ({why}): keep a copy, then restore the backup, or a snapshot and follow another member"
         )
 
 
@@ -98,6 +98,27 @@ class BlockOutOfOrder(EngineStopped):
         """Name the block that was due and the one that came."""
         self.expected_height, self.height = expected_height, height
         super().__init__(f"block {height} came where block {expected_height} was due: the node that serves the blocks must be checked")
+
+
+class BlockUnreadable(EngineStopped):
+    """What was served as a block is none."""
+
+    def __init__(self, height: int) -> None:
+        """Name the block that was due."""
+        self.height = height
+        super().__init__(f"what was served as block {height} is no block: the node that serves the blocks must be checked")
+
+
+class AnswerNotKept(EngineStopped):
+    """The operator answered that a transaction is final, and the block that it named does not hold it."""
+
+    def __init__(self, transaction_id: bytes, height: int) -> None:
+        """Name the transaction and the block."""
+        self.transaction_id, self.height = transaction_id, height
+        super().__init__(
+            f"the operator said that transaction {transaction_id.hex()[:16]} is final in block {height}, but that block does not hold it: "
+            "keep the answer and this node's data as evidence, and ask the other members"
+        )
 
 
 def stopped_by(error: sqlite3.Error, path: Path) -> EngineStopped:

@@ -19,7 +19,7 @@ _LENGTH_SIZE = 8
 Verdict = Screened | Refused
 
 
-def write_frame(pipe: BinaryIO, value: Any) -> None:
+def write_frame(pipe: BinaryIO, value: Any) -> None:  # noqa: ANN401 - what `marshal` knows
     """Send one value that `marshal` knows."""
     data = marshal.dumps(value)
     pipe.write(len(data).to_bytes(_LENGTH_SIZE, "big"))

@@ -1,13 +1,13 @@
 """One member's copy of the ledger: the store, the latest final state, and the step from one block to the next.
 
-Every way of ordering drives one of these: `decide` says what a block does, `commit` makes it durable and then visible. The two are called by
-one thread; everything else may be called by any.
+Every way of ordering drives one of these: `decide` says what a block does, `commit` makes it durable and then visible. The two are called
+by one thread; everything else may be called by any.
 Source   design 02 "Engines": persist as a whole or not at all, acknowledge after that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -251,6 +251,22 @@ class Replica:
         """Return the log index of the leaf that closed a day."""
         row = self._store.day(day)
         return None if row is None else row.leaf
+
+    @property
+    def path(self) -> Path:
+        """The store's file."""
+        return self._store.path
+
+    def check_pages(self) -> None:
+        """Let the store check its own pages.
+
+        Raises   StoreCorrupt
+        """
+        self._store.check()
+
+    def dump(self, table: str, columns: str) -> Iterator[tuple[object, ...]]:
+        """Yield every row of one of the store's tables, in the order of its key."""
+        yield from self._store.dump(table, columns)
 
     def close(self) -> None:
         """Let go of the files."""

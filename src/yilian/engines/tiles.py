@@ -1,7 +1,7 @@
 """The log's nodes on disk: tiles of six levels each, so that a proof in a log of ten million leaves touches four of them.
 
-Shape    Tile (band, number) holds the full nodes of levels 6 * band ... 6 * band + 5 over 64 nodes of its lowest level: 64 + 32 + 16 + 8 + 4
-         + 2 = 126 hashes, 4,032 bytes, so that a row fills one SQLite page and a lone entry rewrites one or two pages (ADR-0051).
+Shape    Tile (band, number) holds the full nodes of levels 6 * band ... 6 * band + 5 over 64 nodes of its lowest level: 64 + 32 + 16 + 8 +
+         4 + 2 = 126 hashes, 4,032 bytes, so that a row fills one SQLite page and a lone entry rewrites one or two pages (ADR-0051).
          A full node never changes, so a full tile never does.
 """
 

@@ -1,8 +1,8 @@
 """Signatures are checked here, before a transaction's turn: in other processes under load, in this one when it is alone.
 
 A lone transaction is checked at once: the way to another process and back would cost more than its signature. A burst is sent in batches;
-a batch closes when a process has room for it, so there is no timer. While a process is still starting, or after it died, the batch is checked
-here. Processes are started by the first burst: a quiet node has none (ADR-0053).
+a batch closes when a process has room for it, so there is no timer. While a process is still starting, or after it died, the batch is
+checked here. Processes are started by the first burst: a quiet node has none (ADR-0053).
 """
 
 from __future__ import annotations
@@ -22,7 +22,13 @@ from yilian.ledger import KeyTable
 BATCH_MAX = 128  # transactions: about 10 ms of one core
 INLINE_MAX = 4  # as many signatures take about as long as the way to a process and back
 AHEAD_MAX = 2  # batches with one process: the next one lies ready when it answers
+PROCESSES_MAX = 3  # one writer keeps about three verifying processes busy
 STARTS_MAX = 3  # a process that keeps dying is not started for ever; the node goes on without it
+
+
+def processes_for(cores: int) -> int:
+    """Return how many verifying processes serve a machine: the writer needs a core of its own."""
+    return max(0, min(PROCESSES_MAX, cores - 1))
 
 
 class Waiting(Protocol):

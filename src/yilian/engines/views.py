@@ -1,8 +1,8 @@
 """The state at one final height, read without a lock while later blocks are being committed.
 
-Before a block is committed, the values that it replaces are hung on the moment it ends; a view holds the moment it began in. Whatever a view
-finds in the cache or on disk, it then asks the moments since its own whether that row was replaced, and takes the oldest answer. So a view
-stays at its height however long it is held, costs nothing to make, and moments that no view holds are freed by themselves (ADR-0052).
+Before a block is committed, the values that it replaces are hung on the moment it ends; a view holds the moment it began in. Whatever a
+view finds in the cache or on disk, it then asks the moments since its own whether that row was replaced, and takes the oldest answer. So a
+view stays at its height however long it is held, costs nothing to make, and moments that no view holds are freed by themselves (ADR-0052).
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ class Cache:
         self._old: Writes = {}
 
     def peek(self, key: bytes) -> bytes | _Absent | None:
-        """Return the value, None for a row that is known not to exist, or `_ABSENT`. Any thread may look; only the writing one may change."""
+        """Return the value, None for a row that is known not to exist, or `_ABSENT`. Any thread may look; only the writing one may
+        change.
+        """
         value = self._young.get(key, _ABSENT)
         return self._old.get(key, _ABSENT) if value is _ABSENT else value
 

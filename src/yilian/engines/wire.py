@@ -99,7 +99,7 @@ def _body(data: bytes) -> tuple[tuple[bytes, ...], dict[int, tuple[int, Facts]],
     refused = dict(_refusal(item) for item in refusals)
     if len(refused) != len(refusals) or not all(0 <= position < len(transactions) for position in refused):
         raise Malformed("NOT_A_BODY")
-    return tuple(transactions), refused, tuple(leaves)  # type: ignore[arg-type]
+    return tuple(transactions), refused, tuple(leaves)
 
 
 def _refusal(item: object) -> tuple[int, tuple[int, Facts]]:
@@ -113,4 +113,4 @@ def _refusal(item: object) -> tuple[int, tuple[int, Facts]]:
 def _facts(facts: Mapping[Any, object]) -> Facts:
     if not all(type(name) is str and type(value) in (int, str, bytes) for name, value in facts.items()):
         raise Malformed("NOT_FACTS")
-    return dict(facts)  # type: ignore[arg-type]
+    return dict(facts)
