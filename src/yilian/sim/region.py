@@ -1,0 +1,91 @@
+"""A region in one process: every member's node on a loopback port of its own, all over one embedded ledger. Nodes talk over HTTP only.
+
+Engine   any factory of an engine for the region's genesis: `embedded` is the default; validators plug in here.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from yilian.engines import Engine
+from yilian.engines.embedded import EmbeddedEngine
+from yilian.ledger import Genesis
+from yilian.node import Node, clock_ms, opened
+from yilian.sim.founding import Founded, found_region
+from yilian.sim.members import MEMBERS
+from yilian.web import serve
+
+LOOPBACK: Final = "127.0.0.1"
+LEDGER: Final = "ledger"
+
+# From a founded region to the engine of each member, by id; one engine may serve them all.
+EngineFactory = Callable[[Path, Founded], AbstractAsyncContextManager[Mapping[str, Engine]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A region that serves."""
+
+    home: Path
+    founded: Founded
+    engines: Mapping[str, Engine]
+    nodes: Mapping[str, Node]
+    urls: Mapping[str, str]
+
+    @property
+    def genesis(self) -> Genesis:
+        """The network's first word."""
+        return self.founded.genesis
+
+    @property
+    def network(self) -> bytes:
+        """The network's id."""
+        return self.genesis.network_id
+
+
+@asynccontextmanager
+async def embedded(home: Path, founded: Founded) -> AsyncIterator[Mapping[str, Engine]]:
+    """Give every member the one embedded engine. It verifies in its own thread: a region's load needs no second process."""
+    engine = await asyncio.to_thread(EmbeddedEngine.open, home / LEDGER, founded.genesis, processes=0)
+    try:
+        yield {one.id: engine for one in MEMBERS}
+    finally:
+        await engine.close()
+
+
+def choose_ports(base: int | None) -> dict[str, int]:
+    """Return a port for each member: from `base` upwards, or such as are free now.
+
+    Raises   OSError, if the machine has none
+    """
+    if base is not None:
+        return {one.id: base + number for number, one in enumerate(MEMBERS)}
+    held = [socket.socket() for _ in MEMBERS]
+    try:
+        for one in held:
+            one.bind((LOOPBACK, 0))
+        return {member.id: one.getsockname()[1] for member, one in zip(MEMBERS, held, strict=True)}
+    finally:
+        for one in held:
+            one.close()
+
+
+@asynccontextmanager
+async def running(home: Path, seed: int, ports: Mapping[str, int], engine: EngineFactory = embedded) -> AsyncIterator[Region]:
+    """Found a region in an empty `home` and serve it until the block is left.
+
+    Raises   VaultExists, FileExistsError (the home is not empty); CannotListen; EngineStopped
+    """
+    founded = await asyncio.to_thread(found_region, home, seed, clock_ms() // 1_000, ports)
+    async with AsyncExitStack() as stack:
+        engines = await stack.enter_async_context(engine(home, founded))
+        nodes: dict[str, Node] = {}
+        urls: dict[str, str] = {}
+        for one in MEMBERS:
+            nodes[one.id] = await stack.enter_async_context(opened(founded.folders[one.id], engines[one.id]))
+            urls[one.id] = (await stack.enter_async_context(serve(nodes[one.id]))).url
+        yield Region(home, founded, engines, nodes, urls)
