@@ -183,7 +183,11 @@ class OwnReading:
 
 @dataclass(frozen=True, slots=True)
 class LogRequest:
-    """A patient asks a holder for one month of the chart's log; `seen_size` is that of the last checkpoint seen (0: none)."""
+    """A patient asks a holder for one month of the chart's log.
+
+    `seen_size` is that of the last checkpoint seen (0: none); `control_keys` are the grants of which the next tag must be shown absent,
+    also those that were never used. Both are unsigned: a wrong one only gets an answer of no use.
+    """
 
     holder: str
     relationship_key: bytes
@@ -191,9 +195,10 @@ class LogRequest:
     nonce: bytes
     until_s: int
     seen_size: int
+    control_keys: tuple[bytes, ...]
     signature: bytes
 
     def is_genuine(self, network: bytes) -> bool:
-        """Say whether the named R_h made the signature; `seen_size` is not signed: a wrong one only gets an answer of no use."""
+        """Say whether the named R_h made the signature; whether it is enrolled is for the holder to look up."""
         statement = artefacts.log_statement(network, self.holder, self.month, self.nonce, self.until_s)
         return is_signed(self.relationship_key, statement, self.signature)
