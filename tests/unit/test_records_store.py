@@ -161,7 +161,7 @@ def test_bodies_are_sealed_per_patient_and_bound_to_their_place(tmp_path):
         assert "秘密".encode() not in bodies
         swapped = store.core.writer.execute("SELECT body FROM version ORDER BY id LIMIT 1 OFFSET 1").fetchone()[0]
         store.core.writer.execute("UPDATE version SET body=? WHERE id=5", (swapped,))
-        with pytest.raises(Exception, match="^$"):  # cryptography's InvalidTag has no text
+        with pytest.raises(Exception, match=r"^$"):  # cryptography's InvalidTag has no text
             store.read("Observation", "o")
 
 

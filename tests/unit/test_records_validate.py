@@ -268,7 +268,7 @@ def test_the_type_is_the_one_that_was_addressed(body, issue):
 def test_no_answer_repeats_a_value_of_the_resource():
     tree = patient(
         "a", gender="secretgender", birthDate="1911-99-99", name=[{"text": "秘密", "use": "secretuse", "secretkey": 1}], secretkey="x"
-    )  # noqa: S106
+    )
     with pytest.raises(Invalid) as no:
         check(read_resource(as_bytes(tree)))
     assert len(no.value.issues) == 5

@@ -53,7 +53,7 @@ def read_entries(data: bytes, kinds: frozenset[str]) -> tuple[str, list[Entry]]:
     """
     bundle = read_bundle(data)
     kind = bundle.tree.get("type")
-    if bundle.tree.get("resourceType") != "Bundle" or kind not in kinds:
+    if bundle.tree.get("resourceType") != "Bundle" or not isinstance(kind, str) or kind not in kinds:
         raise Invalid("A Bundle of type batch or transaction is expected.", "Bundle.type")
     if len(bundle.resources) > ENTRIES_MAX:
         raise Invalid(f"A bundle has at most {ENTRIES_MAX} entries.", "Bundle.entry")
