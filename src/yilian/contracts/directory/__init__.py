@@ -128,6 +128,7 @@ def genesis_writes(founders: Iterable[Founder], parameters: Mapping[str, int], r
     """
     writes: Writes = {}
     kids: set[bytes] = set()
+    power = 0
     for one in founders:
         fields = (one.id, sorted(one.kinds), one.name, one.endpoint, one.node_key, one.sealing_key, one.receipt_key, one.consensus_key)
         admit = Admit(*fields, one.power)
@@ -139,6 +140,9 @@ def genesis_writes(founders: Iterable[Founder], parameters: Mapping[str, int], r
             raise ValueError(f"genesis: {one.id!r} has a key that stands twice")
         kids.update(kids_of_founder)
         writes.update(state.write_member(None, founder))
+        power += founder.power
+    if power == 0:
+        raise ValueError("genesis: nobody has a vote")
     for name in parameters:
         if name not in PARAMETERS:
             raise ValueError(f"genesis: there is no parameter {name!r}")
