@@ -155,7 +155,7 @@ def test_what_is_about_nobody_is_reached_as_an_include_only(store):
         ),
     ],
 )
-def test_includes_stay_inside(store, query, scope, included):
+def test_includes_stay_inside_the_scope(store, query, scope, included):
     page = store.search(parse_query("Observation", query), scope)
     assert {i.id for i in page.includes} == included
 

@@ -94,12 +94,6 @@ def _compartment_ways(resource_type: str) -> tuple[Way, ...]:
 
 
 @cache
-def is_personal(resource_type: str) -> bool:
-    """Say whether resources of this type can be in a patient's compartment."""
-    return resource_type == "Patient" or resource_type in definitions.compartment("Patient")
-
-
-@cache
 def _time_ways(resource_type: str) -> tuple[tuple[Way, ...], ...]:
     return tuple(compile_parts(resource_type, [f"{resource_type}.{part}"]) for part in CLINICAL_TIME[resource_type])
 

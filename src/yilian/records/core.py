@@ -84,9 +84,6 @@ class Core:
     def number(self, resource_type: str, code: str) -> int:
         return self._numbers[resource_type, code]
 
-    def type_name(self, number: int) -> str:
-        return self._names[number]
-
     def handle(self, resource_type: str, resource_id: str) -> int:
         return self.fold(HANDLE, f"{resource_type}/{resource_id}")
 

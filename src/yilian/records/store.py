@@ -120,7 +120,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What shows that a version stood, unaltered, under a tick: `is_anchored` False means not yet."""
+    """What shows that a version stood, unaltered, under a tick: until then `is_anchored` is False."""
 
     stored: Stored
     received: bytes
