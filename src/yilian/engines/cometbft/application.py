@@ -41,12 +41,13 @@ class _Pending:
 
 
 class Application:
-    """One replica behind ABCI. `committed` is told of each block once it is durable."""
+    """One replica behind ABCI. `committed` is told of each block once it is durable; `clogged`, when the mempool must be emptied."""
 
-    def __init__(self, replica: Replica, committed: Callable[[Block], None]) -> None:
+    def __init__(self, replica: Replica, committed: Callable[[Block], None], clogged: Callable[[], None] = lambda: None) -> None:
         """Begin at the replica's height."""
         self._replica = replica
         self._committed = committed
+        self._clogged = clogged
         self._guard = threading.Lock()  # one CometBFT at a time changes the ledger
         self._pending: _Pending | None = None
         self._names = validators.names(replica.read())
@@ -127,18 +128,25 @@ class Application:
         return abci.ResponseInitChain(app_hash=self._replica.chain.app_hash)
 
     def prepare_proposal(self, asked: abci.RequestPrepareProposal) -> abci.ResponsePrepareProposal:
-        """Answer the items to propose: those that hold, in their order, until the block is full."""
-        items, size_bytes, count = [], 0, 0
+        """Answer the items to propose: those that hold, in their order, until the block is full.
+
+        What does not hold held when it was taken in: its carrier's key has gone since. CometBFT keeps such items, offers no way to drop
+        one, and would in the end offer nothing else; so when they are half of what fits, its mempool is to be emptied (ADR-0090).
+        """
+        items, size_bytes, count, refused_bytes = [], 0, 0, 0
         for item in asked.txs:
             try:
                 inside = self.screening.admit(item)
             except Refused:
+                refused_bytes += len(item)
                 continue
             cost_bytes = len(item) + _overhead_bytes(len(item))
             if size_bytes + cost_bytes > asked.max_tx_bytes or count + inside > BLOCK_TRANSACTIONS_MAX:
                 break
             items.append(item)
             size_bytes, count = size_bytes + cost_bytes, count + inside
+        if 2 * refused_bytes > asked.max_tx_bytes:
+            self._clogged()
         return abci.ResponsePrepareProposal(txs=items)
 
     def process_proposal(self, asked: abci.RequestProcessProposal) -> abci.ResponseProcessProposal:
@@ -162,7 +170,9 @@ class Application:
             transactions, counts = in_block(asked.txs)
             time_ms = asked.time.seconds * 1_000 + asked.time.nanos // 1_000_000
             proposer = self._names.get(asked.proposer_address, asked.proposer_address.hex()[:32])
-            decided = self._replica.decide(BlockHeader(asked.height, time_ms, proposer), transactions, self.screening.facts)
+            equivocators = tuple(dict.fromkeys([each.validator.address for each in asked.misbehavior]))
+            header = BlockHeader(asked.height, time_ms, proposer, equivocators)
+            decided = self._replica.decide(header, transactions, self.screening.facts)
             applied = decided.applied
             changed = validators.updates(view, applied.writes)
             self._pending = _Pending(decided, changed)

@@ -69,7 +69,7 @@ class CometBftEngine(Served):
         self._advanced = threading.Event()
         self._last_block_at = time.monotonic()
         self._rpc = Rpc(ports.rpc)
-        self.application = Application(replica, self._committed)
+        self.application = Application(replica, self._committed, self._renew)
         self._server = Server(folder / SOCKET, self.application.methods(), self._fail)
         try:
             self.process = Process(folder, ports, self._begun, self._fail)
@@ -78,6 +78,7 @@ class CometBftEngine(Served):
             raise
         self._threads = [threading.Thread(target=self._guarded_send, name="yilian-sender", daemon=True)]
         self._threads.append(threading.Thread(target=self._notice_halts, name="yilian-halts", daemon=True))
+        self.process.start()
         for thread in self._threads:
             thread.start()
 
@@ -128,12 +129,10 @@ class CometBftEngine(Served):
         self._stop(error)
         self._closing.set()
         self._inbox.put(None)
-        self._process_let_go()
+        self.process.let_go()
 
-    def _process_let_go(self) -> None:
-        process: Process | None = getattr(self, "process", None)  # not there yet, if it failed in its own first start
-        if process is not None:
-            process.let_go()
+    def _renew(self) -> None:
+        self.process.renew()
 
     def _begun(self) -> None:
         self._again.set()

@@ -41,7 +41,7 @@ class OutOfStep(EngineStopped):
     def __init__(self, ours: int, theirs: int) -> None:
         """Name both heights."""
         super().__init__(
-            f"the ledger here ends at height {ours} and CometBFT went on with block {theirs}: one of the two folders was restored alone; "
+            f"the ledger here ends at height {ours} and CometBFT's blocks go on at {theirs}: one of the two folders was restored alone; "
             "restore both from one backup, or join again by state sync (`yilian network join`)"
         )
 

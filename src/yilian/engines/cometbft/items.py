@@ -40,7 +40,7 @@ def unpack(item: bytes) -> tuple[bytes, ...]:
         raise Refused(Reason.BAD_BYTES) from error
     if type(batch) is not list or not 1 <= len(batch) <= BATCH_TRANSACTIONS_MAX or not all(type(each) is bytes for each in batch):
         raise Refused(Reason.BAD_BYTES)
-    return tuple(batch)  # type: ignore[arg-type]
+    return tuple(batch)
 
 
 def in_block(items: Sequence[bytes]) -> tuple[list[bytes], list[int]]:

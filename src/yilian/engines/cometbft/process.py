@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,8 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from yilian.engines.cometbft.faults import BinaryMissing, KeepsDying, PortInUse, WrongVersion
+from yilian.engines.cometbft.faults import BinaryMissing, KeepsDying, OutOfStep, PortInUse, WrongVersion
 from yilian.engines.cometbft.settings import HOME, VERSION, Ports
+from yilian.engines.faults import EngineStopped
 
 END_S_MAX = 10.0  # for a clean end before it is killed; it takes under a second
 SHORT_LIFE_S = 5.0  # a process that lives less than this did not really start
@@ -34,11 +36,15 @@ def binary() -> Path:
     return path
 
 
+_TOO_HIGH = re.compile(r"app block height \((\d+)\) is higher than core \((\d+)\)")
+_TOO_LOW = re.compile(r"app block height \((\d+)\) is too far below block store base \((\d+)\)")
+
+
 class Process:
     """Keeps one CometBFT alive; its home is `FOLDER/validator`, its log `FOLDER/cometbft.log`."""
 
     def __init__(self, folder: Path, ports: Ports, started: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
-        """Check that it can run, and start it. `started` is called after each start: a fresh process has an empty mempool.
+        """Check that it can run. `started` is called after each start: a fresh process has an empty mempool.
 
         Raises   BinaryMissing, WrongVersion, PortInUse
         """
@@ -53,6 +59,9 @@ class Process:
         self._ending = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._guarded, name="yilian-cometbft", daemon=True)
+
+    def start(self) -> None:
+        """Start it."""
         self._thread.start()
 
     @property
@@ -61,12 +70,16 @@ class Process:
         child = self._child
         return None if child is None or child.poll() is not None else child.pid
 
-    def let_go(self) -> None:
-        """Ask it to end, and do not start it again; any thread."""
-        self._ending.set()
+    def renew(self) -> None:
+        """End the running process, so that a new one begins with an empty mempool; any thread, does not wait."""
         child = self._child
         if child is not None and child.poll() is None:
             child.send_signal(signal.SIGTERM)
+
+    def let_go(self) -> None:
+        """Ask it to end, and do not start it again; any thread."""
+        self._ending.set()
+        self.renew()
 
     def end(self) -> None:
         """Ask it to end, wait, and kill it if it does not."""
@@ -92,7 +105,7 @@ class Process:
                 return
             short_lives = short_lives + 1 if time.monotonic() - since < SHORT_LIFE_S else 0
             if short_lives >= SHORT_LIVES_MAX:
-                raise KeepsDying(status, self._log, self._last_line())
+                raise self._why(status)
             self._ending.wait(PAUSE_S)
 
     def _run(self) -> int:
@@ -107,9 +120,15 @@ class Process:
         self._started()
         return self._child.wait()
 
-    def _last_line(self) -> str:
+    def _why(self, status: int) -> EngineStopped:
+        """Return the cause that its last words stand for. Source: CometBFT v0.38.25, state/errors.go."""
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        return lines[-1][:500] if lines else "(nothing)"
+        last = lines[-1][:500] if lines else "(nothing)"
+        for pattern in (_TOO_HIGH, _TOO_LOW):
+            found = pattern.search(last)
+            if found is not None:
+                return OutOfStep(int(found[1]), int(found[2]))
+        return KeepsDying(status, self._log, last)
 
 
 def _require_version(program: Path) -> None:

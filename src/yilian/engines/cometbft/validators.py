@@ -1,8 +1,9 @@
 """Who validates: a function of the directory alone, and what a block changes in it.
 
-A member validates if it has a consensus key and power and has not been removed. A suspension by the regulator does not touch the validator
-set: it stops a member from carrying and voting, and one member alone must not be able to gain two thirds of the power by suspending others
-(ADR-0090). Power changes, removals and rotations are votes, and reach CometBFT as updates of the block that carries the vote.
+A member validates if it has a consensus key and power and is active. Suspended members go on validating where the active ones alone would
+have no more than two thirds of the power of all: nobody, the regulator included, can seize the order by suspending others (ADR-0090).
+Admissions, powers, removals and rotations are votes; suspensions are the regulator's, or the ledger's own upon proof of equivocation. All
+reach CometBFT as updates of the block that carries them.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ Validators = dict[bytes, int]  # consensus key -> power
 
 
 def validators(view: StateView) -> Validators:
-    """Return the validators of a state, by ascending member id."""
-    return {
-        member.consensus_key: member.power
+    """Return the validators of a state."""
+    seated = [
+        (member.consensus_key, member.power, member.stage)
         for member in directory.members(view)
         if member.consensus_key is not None and member.power > 0 and member.stage is not directory.Stage.REMOVED
-    }
+    ]
+    whole = {key: power for key, power, _ in seated}
+    active = {key: power for key, power, stage in seated if stage is directory.Stage.ACTIVE}
+    return active if 3 * sum(active.values()) > 2 * sum(whole.values()) else whole
 
 
 def updates(view: StateView, writes: Writes) -> Validators:

@@ -1,0 +1,375 @@
+"""The CometBFT engine's parts by themselves: the wire, items, settings, and each ABCI method's answers."""
+
+import json
+import random
+import tomllib
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.consortium import NAMES, consensus_key, consortium_genesis
+from tests.sim.story import Story
+from tests.worlds import key, make_genesis, node_key, seed
+from yilian.base.codec import decode, encode
+from yilian.base.refusals import Reason, Refused
+from yilian.contracts import directory
+from yilian.engines.cometbft import NotAHome, OutOfStep, Seat, Trust, WrongGenesis, WrongVersion, write_home
+from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, Application
+from yilian.engines.cometbft.items import Screening, in_block, pack, unpack
+from yilian.engines.cometbft.settings import address, chain_id, genesis_document, read_ports
+from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
+from yilian.engines.cometbft.stubs.crypto import keys_pb2
+from yilian.engines.cometbft.wire import MESSAGE_SIZE_BYTES_MAX, Frames, NotAbci, framed
+from yilian.engines.replica import Replica
+
+# -- the wire
+
+
+@given(st.lists(st.binary(max_size=400), max_size=6), st.integers(1, 50))
+def test_messages_arrive_whole_however_the_stream_is_cut(texts, piece_size):
+    messages = [abci.Request(check_tx=abci.RequestCheckTx(tx=text)) for text in texts]
+    stream = b"".join(framed(each) for each in messages)
+    frames = Frames()
+    bodies = [body for at in range(0, len(stream), piece_size) for body in frames.take(stream[at : at + piece_size])]
+    assert [abci.Request.FromString(body) for body in bodies] == messages
+
+
+@pytest.mark.parametrize("announced", [b"\xff" * 5, b"\x80\x80\x80\x80\x7f", framed(abci.Request())[:0] + b"\xff\xff\xff\xff\x0f"])
+def test_a_length_that_no_message_has_is_not_waited_for(announced):
+    with pytest.raises(NotAbci):
+        list(Frames().take(announced))
+
+
+def test_the_longest_message_is_waited_for():
+    size, head = MESSAGE_SIZE_BYTES_MAX, bytearray()
+    while size > 127:
+        head.append(size & 127 | 128)
+        size >>= 7
+    assert list(Frames().take(bytes(head) + bytes([size]))) == []
+
+
+# -- items
+
+
+@pytest.fixture(scope="module")
+def genesis():
+    return consortium_genesis()
+
+
+@pytest.fixture
+def replica(genesis, tmp_path):
+    copy = Replica.open(tmp_path / "ledger", genesis, is_durable=False)
+    yield copy
+    copy.close()
+
+
+@pytest.fixture
+def story(genesis):
+    return Story(genesis.network_id, NAMES, random.Random(1))
+
+
+@pytest.fixture
+def application(replica):
+    return Application(replica, lambda _: None)
+
+
+def test_one_transaction_goes_as_it_is_and_several_as_one_array(genesis, story):
+    one, two = story.tick(genesis.started_at_s), story.tick(genesis.started_at_s)
+    assert (pack([one]), unpack(one)) == (one, (one,))
+    assert (pack([one, two]), unpack(pack([one, two]))) == (encode([one, two]), (one, two))
+
+
+@pytest.mark.parametrize(
+    ("item", "reason", "facts"),
+    [
+        (b"", Reason.BAD_BYTES, {}),
+        (encode([]), Reason.BAD_BYTES, {}),
+        (encode([b"x"] * 101), Reason.BAD_BYTES, {}),
+        (encode([b"x", 1]), Reason.BAD_BYTES, {}),
+        (encode({1: b"x"}), Reason.BAD_BYTES, {}),
+        (b"\x9f\x41x\xff", Reason.BAD_BYTES, {}),  # an array of indefinite length
+        (encode([b"x"]) + b"\x00", Reason.BAD_BYTES, {}),
+        (encode([bytes(256 * 1024)]), Reason.TOO_LARGE, {"size_bytes": 256 * 1024 + 6}),
+    ],
+)
+def test_what_is_no_batch_is_refused_and_stands_in_a_block_as_one_transaction(item, reason, facts):
+    with pytest.raises(Refused) as no:
+        unpack(item)
+    assert (no.value.reason, no.value.facts) == (reason, facts)
+    assert in_block([item]) == ([item], [1])
+
+
+def test_a_hundred_transactions_are_a_batch():
+    assert unpack(encode([b"x"] * 100)) == (b"x",) * 100
+
+
+def test_one_bad_transaction_fails_its_batch(replica, genesis, story):
+    screening = Screening(genesis.network_id, replica.keys())
+    good, bad = story.tick(genesis.started_at_s), story.wrong(genesis.started_at_s)
+    bad = story.forged(good)
+    assert screening.admit(encode([good, good])) == 2
+    with pytest.raises(Refused):
+        screening.admit(encode([good, bad]))
+
+
+def test_a_signature_is_verified_once_from_check_to_block(application, genesis, story):
+    data = story.tick(genesis.started_at_s)
+    for _ in range(3):
+        assert application.check_tx(abci.RequestCheckTx(tx=data)).code == 0
+    propose(application, [data])
+    application.process_proposal(abci.RequestProcessProposal(txs=[encode([data, data])]))
+    finalize(application, 1, [data])
+    assert application.screening.verified == 1
+
+
+def test_a_known_transaction_does_not_outlive_its_carriers_key(replica, genesis, story):
+    screening = Screening(genesis.network_id, replica.keys())
+    data = story.say("anchor.tick", story_tick(), genesis.started_at_s, carrier="clinic-1")
+    screening.admit(data)
+    screening.move_on({kid: row for kid, row in replica.keys().items() if row[0] != "clinic-1"}, [])
+    with pytest.raises(Refused) as no:
+        screening.admit(data)
+    assert (no.value.reason, no.value.facts) == (Reason.UNKNOWN_KEY, {"kid": node_key("clinic-1").kid})
+
+
+def story_tick():
+    from yilian.contracts import anchor
+
+    return anchor.Tick(bytes(32), bytes(32))
+
+
+# -- settings
+
+
+def seat(member="hospital-1"):
+    return Seat(member, "127.0.0.1", 26656, 26657, seed(member, "peer"), consensus_key(member).seed)
+
+
+def test_the_home_says_what_the_design_says(tmp_path, genesis):
+    write_home(tmp_path, genesis, seat(), ["aa@127.0.0.1:1", "bb@127.0.0.1:2"])
+    config = tomllib.loads((tmp_path / "validator/config/config.toml").read_text())
+    consensus, mempool, p2p = config["consensus"], config["mempool"], config["p2p"]
+    assert (consensus["create_empty_blocks"], consensus["create_empty_blocks_interval"]) == (False, "5s")
+    assert (consensus["timeout_commit"], consensus["timeout_propose"], consensus["timeout_prevote"]) == ("200ms", "700ms", "400ms")
+    assert consensus["peer_gossip_sleep_duration"] == "10ms"
+    assert (mempool["size"], mempool["cache_size"], mempool["recheck"]) == (200_000, 400_000, False)
+    assert (p2p["send_rate"], p2p["recv_rate"], p2p["persistent_peers"]) == (200_000_000, 200_000_000, "aa@127.0.0.1:1,bb@127.0.0.1:2")
+    assert (config["tx_index"]["indexer"], config["proxy_app"], config["statesync"]) == ("null", "unix://abci.sock", {"enable": False})
+    assert (read_ports(tmp_path).p2p, read_ports(tmp_path).rpc) == (26656, 26657)
+
+
+def test_keys_are_for_their_owner_alone_and_votes_are_never_set_back(tmp_path, genesis):
+    write_home(tmp_path, genesis, seat(), [])
+    state = tmp_path / "validator/data/priv_validator_state.json"
+    state.write_text('{"height": "77"}')
+    write_home(tmp_path, genesis, seat(), [], Trust(("127.0.0.1:1", "127.0.0.1:2"), 5, "AB"))
+    assert json.loads(state.read_text()) == {"height": "77"}
+    assert tomllib.loads((tmp_path / "validator/config/config.toml").read_text())["statesync"]["rpc_servers"] == "127.0.0.1:1,127.0.0.1:2"
+    for name in ("node_key.json", "priv_validator_key.json"):
+        assert (tmp_path / "validator/config" / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_genesis_document_carries_ours_and_its_validators(genesis):
+    document = genesis_document(genesis)
+    assert document["chain_id"] == chain_id(genesis.network_id) == f"yilian-{genesis.network_id.hex()[:40]}"
+    assert [(each["name"], each["power"]) for each in document["validators"]] == [(name, "1") for name in NAMES]
+    assert len(document["chain_id"]) <= 50
+
+
+def test_a_folder_without_a_home_says_what_to_write(tmp_path):
+    with pytest.raises(NotAHome, match="yilian network init"):
+        read_ports(tmp_path)
+
+
+# -- the application
+
+
+def propose(application, items, limit=1_000_000):
+    return list(application.prepare_proposal(abci.RequestPrepareProposal(txs=items, max_tx_bytes=limit)).txs)
+
+
+def finalize(application, height, items, **changes):
+    request = abci.RequestFinalizeBlock(txs=items, height=height, proposer_address=address(consensus_key("clinic-1").public_key), **changes)
+    request.time.seconds = application._genesis.started_at_s + height
+    return application.finalize_block(request)
+
+
+def decided(application, height, items, **changes):
+    answer = finalize(application, height, items, **changes)
+    application.commit(abci.RequestCommit())
+    return answer
+
+
+def test_info_answers_the_last_committed_height_not_the_last_finalised(application, genesis, story):
+    finalize(application, 1, [story.tick(genesis.started_at_s)])
+    assert (application.info(abci.RequestInfo()).last_block_height, application.info(abci.RequestInfo()).app_version) == (0, 1)
+    answer = decided(application, 1, [])
+    info = application.info(abci.RequestInfo(version="0.38.25"))
+    assert (info.last_block_height, info.last_block_app_hash) == (1, answer.app_hash)
+
+
+def test_another_cometbft_is_told_so(application):
+    with pytest.raises(WrongVersion, match=r"CometBFT 0\.37\.1 was found.*make cometbft"):
+        application.info(abci.RequestInfo(version="0.37.1"))
+
+
+def init(genesis, **changes):
+    document = genesis_document(genesis)
+    updates = [
+        abci.ValidatorUpdate(pub_key=keys_pb2.PublicKey(ed25519=m.consensus_key), power=m.power) for m in genesis.members if m.consensus_key
+    ]
+    fields = {"chain_id": document["chain_id"], "validators": updates, "app_state_bytes": json.dumps(document["app_state"]).encode()}
+    return abci.RequestInitChain(**{**fields, **changes})
+
+
+def test_genesis_is_taken_if_it_is_ours_to_the_byte(application, replica, genesis):
+    assert application.init_chain(init(genesis)).app_hash == replica.chain.app_hash
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"chain_id": "yilian-other"},
+        {"app_state_bytes": b"{}"},
+        {"app_state_bytes": b"not json"},
+        {"app_state_bytes": b'{"yilian":"AAAA"}'},
+        {"validators": []},
+    ],
+)
+def test_another_genesis_is_told_so(application, genesis, changes):
+    with pytest.raises(WrongGenesis, match="yilian network init"):
+        application.init_chain(init(genesis, **changes))
+
+
+def test_a_genesis_of_other_members_is_told_so(application):
+    with pytest.raises(WrongGenesis):
+        application.init_chain(init(make_genesis()))
+
+
+def test_a_block_that_is_not_the_next_stops_with_a_sentence(application):
+    with pytest.raises(OutOfStep, match="ends at height 0 and CometBFT's blocks go on at 2"):
+        finalize(application, 2, [])
+    with pytest.raises(OutOfStep):
+        application.commit(abci.RequestCommit())
+
+
+def test_a_proposal_keeps_the_order_leaves_out_what_does_not_hold_and_fits(application, genesis, story):
+    good = [story.say("anchor.tick", story_tick(), genesis.started_at_s, carrier="clinic-1", nonce=n) for n in range(1, 5)]
+    assert propose(application, [good[0], b"x", good[1], story.forged(good[2]), good[2]]) == good[:3]
+    size = len(good[0])
+    assert propose(application, good, limit=2 * (size + 3)) == good[:2]
+    assert propose(application, good, limit=2 * (size + 3) - 1) == good[:1]
+
+
+def test_a_proposal_has_a_bounded_number_of_transactions(application, genesis, story):
+    batch = encode([story.tick(genesis.started_at_s)] * 100)
+    assert len(propose(application, [batch] * 60, limit=10**9)) == BLOCK_TRANSACTIONS_MAX // 100
+
+
+def test_one_item_that_does_not_hold_rejects_the_proposal(application, genesis, story):
+    good = story.tick(genesis.started_at_s)
+    accept, reject = abci.ResponseProcessProposal.ACCEPT, abci.ResponseProcessProposal.REJECT
+    for items, status in [([], accept), ([good, good], accept), ([good, b""], reject), ([encode([good, b"x"])], reject)]:
+        assert application.process_proposal(abci.RequestProcessProposal(txs=items)).status == status
+
+
+def test_a_clogged_mempool_is_emptied(replica, genesis, story):
+    asked = []
+    application = Application(replica, lambda _: None, lambda: asked.append(True))
+    bad = story.forged(story.tick(genesis.started_at_s))
+    propose(application, [bad], limit=2 * len(bad))
+    assert asked == []
+    propose(application, [bad], limit=2 * len(bad) - 1)
+    assert asked == [True]
+
+
+def test_each_item_has_its_results_and_garbage_in_a_block_is_skipped_alone(application, genesis, story):
+    good = [story.say("anchor.tick", story_tick(), genesis.started_at_s, carrier=name) for name in NAMES[:2]]
+    answer = decided(application, 1, [encode(good), b"garbage", good[0]])
+    assert [decode(each.data) for each in answer.tx_results] == [[[0, 0], [1, 0]], [[None, 1]], [[None, 8]]]
+    assert {each.code for each in answer.tx_results} == {0}
+
+
+def test_no_vote_extension_is_made_or_taken(application):
+    methods = application.methods()
+    assert methods["extend_vote"](abci.RequestExtendVote()).vote_extension == b""
+    statuses = [methods["verify_vote_extension"](abci.RequestVerifyVoteExtension(vote_extension=each)).status for each in (b"", b"x")]
+    assert statuses == [abci.ResponseVerifyVoteExtension.ACCEPT, abci.ResponseVerifyVoteExtension.REJECT]
+
+
+def test_all_sixteen_methods_are_served(application):
+    assert sorted(application.methods()) == sorted(each.name for each in abci.Request.DESCRIPTOR.oneofs_by_name["value"].fields)
+
+
+# -- validators
+
+
+def vote_through(application, story, change, height=1):
+    now_s = application._genesis.started_at_s
+    proposal = story.say("directory.propose", directory.propose_change(change), now_s, carrier="hospital-1")
+    decided(application, height, [proposal])
+    index = application._replica.chain.log.size - 1
+    answer = decided(application, height + 1, story.votes(index, ["hospital-2", "clinic-1"], now_s))
+    return [(each.pub_key.ed25519, each.power) for each in answer.validator_updates]
+
+
+def public(*names):
+    return key(*names).public_key
+
+
+def test_an_admission_by_vote_seats_a_validator(application, story):
+    from tests.worlds import founder
+
+    new = founder("hospital-3")
+    change = directory.Admit(
+        new.id, ["hospital"], new.name, "", new.node_key, new.sealing_key, new.receipt_key, consensus_key("hospital-3").public_key, 1
+    )
+    assert vote_through(application, story, change) == [(consensus_key("hospital-3").public_key, 1)]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (directory.Remove("regulator-1"), [(consensus_key("regulator-1").public_key, 0)]),
+        (directory.SetPower("regulator-1", 3), [(consensus_key("regulator-1").public_key, 3)]),
+        (directory.SetPower("regulator-1", 0), [(consensus_key("regulator-1").public_key, 0)]),
+        (directory.SetParameter("memo_size", 1), []),
+    ],
+)
+def test_what_is_voted_reaches_the_validator_set(application, story, change, expected):
+    assert vote_through(application, story, change) == expected
+
+
+def test_a_rotated_consensus_key_takes_the_old_ones_place(application, story):
+    old, fresh = consensus_key("clinic-1").public_key, key("fresh").public_key
+    change = directory.Rotate("clinic-1", int(directory.KeyUse.CONSENSUS), fresh)
+    assert vote_through(application, story, change) == sorted([(old, 0), (fresh, 1)])
+
+
+def equivocation(member):
+    offender = abci.Validator(address=address(consensus_key(member).public_key), power=1)
+    return abci.Misbehavior(type=abci.DUPLICATE_VOTE, validator=offender, height=1)
+
+
+def test_a_validator_that_equivocates_is_suspended_validates_no_more_and_the_log_says_so(application, replica):
+    answer = decided(application, 1, [], misbehavior=[equivocation("hospital-2")] * 2)
+    assert [(each.pub_key.ed25519, each.power) for each in answer.validator_updates] == [(consensus_key("hospital-2").public_key, 0)]
+    assert directory.member(replica.read(), "hospital-2").stage is directory.Stage.SUSPENDED
+    assert decode(replica.entry(0).data) == ["equivocation", replica.genesis.network_id, "hospital-2", 1]
+    assert replica.chain.log.size == 1
+
+
+def test_suspensions_never_take_a_third_of_the_power_out_of_the_validator_set(application):
+    assert len(decided(application, 1, [], misbehavior=[equivocation("hospital-2")]).validator_updates) == 1
+    answer = decided(application, 2, [], misbehavior=[equivocation("clinic-1")])
+    # two of four active: less than two thirds, so all four are asked to validate again
+    assert [(each.pub_key.ed25519, each.power) for each in answer.validator_updates] == [(consensus_key("hospital-2").public_key, 1)]
+
+
+def test_a_founder_without_power_does_not_validate(tmp_path):
+    genesis = consortium_genesis(NAMES[:3], observers=("pharmacy-1",))
+    assert [each["name"] for each in genesis_document(genesis)["validators"]] == list(NAMES[:3])
+    idle = replace(genesis, members=tuple(replace(each, power=0) if each.id == "clinic-1" else each for each in genesis.members))
+    assert [each["name"] for each in genesis_document(idle)["validators"]] == ["hospital-1", "hospital-2"]
