@@ -159,6 +159,8 @@ async def _growth() -> list[Figure]:
             wall, cpu = costs[size]
             name = f"ledger.cost_us_at_1e{len(str(size)) - 1}"
             figures.append(Figure(name, wall * 1e6, "us/transaction", peer=f"CPU {cpu * 1e6:.0f} us"))
+        growth = costs[SIZES[-1]][0] / costs[SIZES[0]][0]
+        figures.append(Figure("ledger.cost_growth_1e4_to_1e6", growth, "ratio of wall", "<= 1.3"))
         cpu_growth = costs[SIZES[-1]][1] / costs[SIZES[0]][1]
         figures.append(Figure("ledger.cpu_growth_1e4_to_1e6", cpu_growth, "ratio of CPU", "<= 1.3"))
         figures.append(Figure("ledger.proofs_per_s", _proofs(engine), "receipt proofs/s", ">= 20000"))

@@ -1,0 +1,119 @@
+"""Every way of ordering transactions, opened the same way, for the one suite that all of them must pass.
+
+An engine joins by an entry in `ENGINES`: a function of (folder, genesis) that is an async context manager of an open `Engine`.
+"""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import replace
+
+from tests.worlds import KINDS, MEMBERS, PARAMETERS, key, node_key, seed
+from yilian.base.transaction import Header, sign
+from yilian.contracts import consent
+from yilian.engines import encode_block, encode_committed
+from yilian.engines.embedded import EmbeddedEngine
+from yilian.engines.remote import Backoff, RemoteEngine
+from yilian.ledger import Genesis
+
+DAY_S = 86_400
+
+
+def genesis(operator="clinic-1"):
+    """Return a network that began an hour ago: some engines take the time from the machine, none may be told it."""
+    return Genesis(int(time.time()) - 3_600, operator, MEMBERS, PARAMETERS)
+
+
+class Submissions:
+    """Signed transactions for one network, each with a nonce of its own."""
+
+    def __init__(self, network, first_nonce=1, now_s=None):
+        self.network = network
+        self.nonce = first_nonce
+        self.now_s = now_s or (lambda: int(time.time()))
+
+    def transaction(self, kind_name, message, carrier="clinic-1", approvers=(), **changes):
+        kind, signer = KINDS[kind_name], node_key(carrier)
+        header = Header(self.network, signer.kid, carrier, kind_name, self.now_s() + 60, self.nonce)
+        self.nonce += 1
+        return sign(signer, replace(header, **changes), kind.number, kind.body(message), approvers)
+
+    def give(self, name, carrier="clinic-1", **changes):
+        """Return a transaction that gives the grant `name`."""
+        control = key(name, "control")
+        until_s = (self.now_s() // DAY_S + 8) * DAY_S
+        keys = (control.public_key, key(name, "holder").public_key, key(name, "requester").public_key)
+        return self.transaction("consent.give", consent.Give(*keys, seed(name), until_s, 5), carrier, [control], **changes)
+
+    def revoke(self, name, carrier="clinic-1", approver=None):
+        """Return a transaction that revokes the grant `name`, approved by its own key or by another."""
+        control = key(name, "control")
+        return self.transaction("consent.revoke", consent.Revoke(control.public_key), carrier, [approver or control])
+
+
+def grant(view, name):
+    """Return the grant `name` as a state has it, or None."""
+    return consent.read(view, key(name, "control").public_key)
+
+
+class Loopback:
+    """The way to an engine in the same process, with a switch to cut it and a chance to alter what passes."""
+
+    def __init__(self, engine, alter=lambda data: data):
+        self.engine = engine
+        self.alter = alter
+        self.is_cut = False
+        self.calls = 0
+
+    def _check(self):
+        self.calls += 1
+        if self.is_cut:
+            raise ConnectionRefusedError("cut")
+
+    async def genesis(self):
+        self._check()
+        return self.engine.genesis.encoded()
+
+    async def blocks(self, since_height):
+        self._check()
+        async for block in self.engine.blocks(since_height):
+            self._check()
+            yield self.alter(encode_block(block))
+
+    async def submit(self, transaction):
+        self._check()
+        return encode_committed(await self.engine.submit(transaction))
+
+
+@contextlib.asynccontextmanager
+async def embedded(folder, of, processes=0, **options):
+    engine = EmbeddedEngine.open(folder, of, processes=processes, **options)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+@contextlib.asynccontextmanager
+async def embedded_with_a_process(folder, of):
+    async with embedded(folder, of, processes=1) as engine:
+        yield engine
+
+
+@contextlib.asynccontextmanager
+async def remote(folder, of):
+    async with embedded(folder / "operator", of) as operator:
+        engine = await RemoteEngine.open(folder / "follower", of, Loopback(operator), backoff=Backoff(0.001, 0.001), processes=0)
+        try:
+            yield engine
+        finally:
+            await engine.close()
+
+
+ENGINES = {"embedded": embedded, "embedded with a verifying process": embedded_with_a_process, "remote": remote}
+
+
+async def until(holds):
+    """Let others run until `holds()`: for what another thread will do, and no time is promised for."""
+    while not holds():
+        await asyncio.sleep(0)
