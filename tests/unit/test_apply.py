@@ -13,7 +13,7 @@ from yilian.base.keys import SigningKey
 from yilian.base.merkle import leaf_hash, root
 from yilian.base.refusals import Reason
 from yilian.base.transaction import Header, act_bytes, approve, assemble, parse, sign
-from yilian.contracts import access, anchor, consent, directory
+from yilian.contracts import access, anchor, consent, directory, referral
 from yilian.ledger import BlockHeader, Frontier, VersionMissing, apply, lthash, parse_chain, parse_daily_leaf, screen
 from yilian.ledger.nonces import PREFIX as NONCES
 
@@ -283,6 +283,44 @@ def test_nobody_burns_another_members_uses():
             Reason.NOT_APPROVED_BY_REQUESTER_KEY,
         }
     assert consent.read(world.rows, given.control_key).uses == 0
+
+
+def emergency(name="e", session=None, **changes):
+    tag = sha256(key(name, "pk").public_key)[:16]
+    message = access.Record(access.Basis.EMERGENCY, None, session, tag, session is None, seed("detail"), b"")
+    return replace(message, **changes)
+
+
+def test_an_emergency_names_the_member_whose_node_key_approved_and_no_other():
+    world = World()
+    approvers = [key("e", "pk"), node_key("hospital-2")]
+    assert world.act("access.record", emergency(), "clinic-1", approvers) == (0, {})
+    assert access.entry(world.rows, 0).member == "hospital-2"
+    later = emergency("f", session=sha256(key("e", "pk").public_key)[:16])
+    refused = world.act("access.record", later, "clinic-1", [key("f", "pk"), node_key("hospital-1")])
+    assert refused == (Reason.NOT_THE_SESSION_MEMBER, {"member": "hospital-2"})
+    assert world.act("access.record", later, "clinic-1", [key("f", "pk"), node_key("hospital-2")]) == (0, {})
+
+
+def test_an_emergency_takes_its_cap_and_memo_size_from_the_directory():
+    world = World(make_genesis(emergency_cap=2, memo_size=3))
+    answers = [
+        world.act("access.record", emergency(name, memo=b"abc"), "clinic-1", [key(name, "pk"), node_key("hospital-2")]) for name in "abc"
+    ]
+    assert answers == [(0, {}), (0, {}), (Reason.EMERGENCY_QUOTA, {"level": 0})]
+    answer = world.act("access.record", emergency("d"), "clinic-1", [key("d", "pk"), node_key("hospital-1")])
+    assert answer == (Reason.MEMO_SIZE_WRONG, {"memo_size_bytes": 3})
+
+
+def test_members_that_approved_are_told_to_a_rule_in_ascending_order():
+    world = World()
+    approvers = [node_key("hospital-2"), key("stranger"), node_key("hospital-1")]
+    assert world.act("access.record", emergency(), "clinic-1", [*approvers, key("e", "pk")]) == (
+        Reason.NOT_APPROVED_BY_A_MEMBER,
+        {"members": 2},
+    )
+    assert world.act("reuse.declare", referral.Declare(3), "clinic-1", approvers[:2]) == (0, {})
+    assert [referral.reuse(world.rows, member).avoided for member in ("clinic-1", "hospital-1", "hospital-2")] == [0, 0, 3]
 
 
 # the daily leaf

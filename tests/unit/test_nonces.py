@@ -80,6 +80,23 @@ def test_a_key_that_spent_nothing_leaves_no_row_and_keys_do_not_touch_each_other
     }
 
 
+def test_rows_stand_under_their_own_prefix_and_a_page_goes_with_its_last_nonce():
+    rows = Rows()
+    spend(rows, 5, PAGE_BITS)
+    assert sorted(rows.rows) == [b"n/" + KID, b"n/" + KID + bytes(8), b"n/" + KID + (1).to_bytes(8, "big")]
+    spend(rows, WINDOW + PAGE_BITS - 2)  # the window begins at PAGE_BITS - 1: the first page holds one nonce of it
+    assert b"n/" + KID + bytes(8) in rows.rows
+    spend(rows, WINDOW + PAGE_BITS - 1)
+    assert b"n/" + KID + bytes(8) not in rows.rows
+    assert b"n/" + KID + (1).to_bytes(8, "big") in rows.rows
+
+
+def test_a_page_that_leaves_within_one_block_is_not_written_back():
+    rows = Rows()
+    spend(rows, 5, WINDOW, WINDOW + PAGE_BITS - 1)
+    assert b"n/" + KID + bytes(8) not in rows.rows
+
+
 def test_pages_that_left_the_window_are_deleted():
     rows = Rows()
     for nonce in range(0, 5 * WINDOW, PAGE_BITS // 2):

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from scitt_cose import verify_receipt
 
 from yilian.base import cose
-from yilian.base.codec import Malformed, encode
+from yilian.base.codec import Malformed, decode, encode
 from yilian.base.keys import SigningKey
 from yilian.base.merkle import inclusion_path, leaf_hash, root
 from yilian.base.transaction import Header, sign
@@ -107,9 +107,22 @@ def test_everything_that_a_checkpoint_says_is_signed(change):
 
 def test_a_checkpoint_reads_back_and_other_bytes_do_not():
     assert parse_checkpoint(CHECKPOINT.encoded()) == CHECKPOINT
-    for wrong in (RECEIPT, FULL, b"", STATEMENTS[0]):
+    unprotected = cose.Sign1(CHECKPOINT.protected(), {1: 2}, CHECKPOINT.root, CHECKPOINT.signature).encoded()
+    for wrong in (RECEIPT, FULL, b"", STATEMENTS[0], unprotected):
         with pytest.raises(Malformed):
             parse_checkpoint(wrong)
+
+
+@pytest.mark.parametrize(
+    ("label", "value"),
+    [(1, -7), (4, "kid"), (15, {1: 1, 2: NETWORK.hex(), 6: 0}), (15, {1: "m", 2: b"n", 6: 0}), (15, {1: "m", 2: "not hex", 6: 0})]
+    + [(15, {1: "m", 2: NETWORK.hex().upper(), 6: 0}), (15, {1: "m", 2: "00", 6: -1}), (15, {1: "m", 2: "00"}), (15, [])]
+    + [(395, 2), (-70003, -1), (-70003, "9"), (-70004, True), (-70005, 0)],
+)
+def test_a_checkpoint_with_another_header_is_none(label, value):
+    header = decode(CHECKPOINT.protected()) | {label: value}
+    with pytest.raises(Malformed):
+        parse_checkpoint(cose.Sign1(encode(header), {}, CHECKPOINT.root, CHECKPOINT.signature).encoded())
 
 
 def test_a_proof_with_another_tree_size_is_refused_by_us():
@@ -156,7 +169,7 @@ def test_a_receipt_of_another_form_is_refused(unprotected, payload):
     assert not accepts(cose.Sign1(CHECKPOINT.protected(), unprotected, payload, CHECKPOINT.signature).encoded(), LEAVES[INDEX])
 
 
-@pytest.mark.parametrize("unprotected", [{}, {394: []} | {1: 1}, {394: b"receipt"}, {394: ["text"]}, {393: [RECEIPT]}])
+@pytest.mark.parametrize("unprotected", [{}, {394: []} | {1: 1}, {394: b"receipt"}, {394: ["text"]}, {394: {}}, {393: [RECEIPT]}])
 def test_a_statement_without_receipts_in_their_place_is_not_transparent(unprotected):
     outer = cose.parse_sign1(STATEMENTS[INDEX])
     with pytest.raises(Malformed):

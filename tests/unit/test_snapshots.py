@@ -47,6 +47,13 @@ def test_no_chunk_is_larger_than_the_limit_unless_one_row_is():
     assert list(chunks([])) == []
 
 
+def test_a_chunk_is_closed_before_the_row_that_would_pass_eight_megabytes(monkeypatch):
+    monkeypatch.undo()
+    fits = [(b"a", bytes(4_000_000 - 1 - 11)), (b"b", bytes(4_000_000 - 1 - 11))]
+    assert [len(part) for part in chunks(fits)] == [7_999_993]
+    assert len(list(chunks([*fits[:1], (b"b", bytes(4_000_000 - 11))]))) == 2
+
+
 def test_a_forged_snapshot_with_the_right_digest_string_is_rejected():
     forged = [(key, value if key != b"a/\x07" else b"forged") for key, value in ROWS]
     manifest, parts = offer(forged)  # names its own chunks correctly, and carries the true chain's log

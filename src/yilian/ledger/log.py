@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from yilian.base.codec import Malformed
+from yilian.base.codec import Malformed, Value
 from yilian.base.digests import DIGEST_SIZE
 from yilian.base.merkle import EMPTY_ROOT, node_hash
 
@@ -61,12 +61,14 @@ class Frontier:
         return Frontier(size, tuple(peaks)), nodes
 
 
-def frontier_of(size: int, peaks: Iterable[object]) -> Frontier:
+def frontier_of(size: int, peaks: Iterable[Value]) -> Frontier:
     """Return the frontier of decoded parts.
 
     Raises   Malformed
     """
-    hashes = tuple([peak for peak in peaks if isinstance(peak, bytes) and len(peak) == DIGEST_SIZE])
+    hashes = tuple(peaks)
+    if not all(type(peak) is bytes and len(peak) == DIGEST_SIZE for peak in hashes):
+        raise Malformed("NOT_A_FRONTIER")
     return Frontier(size, hashes)
 
 
