@@ -14,6 +14,7 @@ from yilian.cli.frame import Command, Output, attempt
 COMMANDS = (
     "node",
     "verify",
+    "snapshot",
     "bench",
 )
 _FILES = {"import": "importing"}  # `import` is a word of Python

@@ -56,7 +56,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     check = acts.add_parser("check", help="replay the ledger and compare (the node must be stopped)")
     _home(check)
     check.set_defaults(act=_check)
-    for act in (init, found, join, run_, check):
+    backup = acts.add_parser("backup", help="copy records and tables, also while the node runs")
+    _home(backup)
+    backup.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to make")
+    backup.set_defaults(act=_backup)
+    for act in (init, found, join, run_, check, backup):
         act.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the same facts as JSON")
 
 
@@ -212,7 +216,7 @@ async def _serve(home: Path, settings: "Settings", genesis: "Genesis", passphras
 
 def _check(options: argparse.Namespace, output: Output) -> None:
     from yilian.cli.ordering import LEDGER
-    from yilian.engines.fsck import fsck_folder
+    from yilian.engines import fsck_folder
     from yilian.node import read_genesis
     from yilian.vault import Vault
 
@@ -233,4 +237,31 @@ def _check(options: argparse.Namespace, output: Output) -> None:
         f"sound: {checked.height} blocks replayed from genesis give {checked.entries} entries and {checked.state_rows} rows",
         f"app hash {checked.app_hash.hex()}",
         protection,
+    )
+
+
+def _backup(options: argparse.Namespace, output: Output) -> None:
+    import shutil
+    import sqlite3
+    from contextlib import closing
+
+    from yilian.node import Folder, read_settings
+
+    settings, folder = read_settings(options.home), Folder(options.home)
+    try:
+        options.out.mkdir(parents=True, mode=0o700)
+    except FileExistsError as error:
+        raise Misused(f"{options.out} is there already: a backup gets a folder of its own") from error
+    sizes: dict[str, int] = {}
+    for file in (folder.records, folder.node):
+        copy = options.out / file.name
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        sizes[file.name] = copy.stat().st_size
+    for file in (folder.settings, folder.genesis):
+        shutil.copyfile(file, options.out / file.name)
+    output.answer(
+        {"member": settings.id, "folder": str(options.out), "size_bytes": sizes},
+        f"copied {', '.join(f'{name} ({size:,} bytes)' for name, size in sizes.items())} of {settings.id} to {options.out}",
+        "the keys are not in it: without member.seed and vault.db, kept elsewhere, nobody can read it, nor can you",
     )
