@@ -127,18 +127,20 @@ def genesis_writes(founders: Iterable[Founder], parameters: Mapping[str, int], r
     Raises   ValueError, if genesis itself breaks a rule: nobody can be refused yet
     """
     writes: Writes = {}
+    ids: set[str] = set()
     kids: set[bytes] = set()
     power = 0
     for one in founders:
         fields = (one.id, sorted(one.kinds), one.name, one.endpoint, one.node_key, one.sealing_key, one.receipt_key, one.consensus_key)
         admit = Admit(*fields, one.power)
-        if not is_admissible(admit):
+        if not is_admissible(admit) or one.id in ids:
             raise ValueError(f"genesis: {one.id!r} cannot be a member")
         founder = Member(admit.id, tuple(admit.kinds), *fields[2:], one.power, Stage.ACTIVE, 0)
         kids_of_founder = [kid_of(key) for key in (one.node_key, one.receipt_key, one.consensus_key) if key is not None]
         if len(kids.union(kids_of_founder)) != len(kids) + len(kids_of_founder):
             raise ValueError(f"genesis: {one.id!r} has a key that stands twice")
         kids.update(kids_of_founder)
+        ids.add(one.id)
         writes.update(state.write_member(None, founder))
         power += founder.power
     if power == 0:
