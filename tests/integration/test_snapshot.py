@@ -76,7 +76,7 @@ async def test_one_flipped_bit_and_nothing_is_restored(taken, tmp_path, capsys, 
 
 
 async def test_a_forged_snapshot_is_not_that_of_the_trusted_app_hash(taken, tmp_path, capsys):
-    source, app_hash, chain = taken
+    source, app_hash, _chain = taken
     other = bytes.fromhex(app_hash)[::-1].hex()
     code, facts = restored(source, tmp_path / "forged", capsys, "--app-hash", other)
     assert (code, facts["sentence"]) == (3, f"{source}: its rows and log are not those of the trusted app hash")
@@ -84,7 +84,7 @@ async def test_a_forged_snapshot_is_not_that_of_the_trusted_app_hash(taken, tmp_
 
 
 async def test_nothing_that_is_there_is_overwritten(taken, tmp_path, capsys):
-    source, app_hash, _ = taken
+    source, _app_hash, _ = taken
     assert main(["snapshot", "take", "--home", str(tmp_path / "clinic-1"), "--out", str(source)]) == 2
     assert main(["snapshot", "restore", "--from", str(source), "--home", str(tmp_path / "clinic-1")]) == 2
     shutil.rmtree(tmp_path / "clinic-1" / "ledger")
