@@ -168,11 +168,12 @@ def test_bodies_are_sealed_per_patient_and_bound_to_their_place(tmp_path):
 def test_when_the_key_store_fails_nothing_is_written(tmp_path):
     class Failing(KeysInMemory):
         def put(self, keys):
-            raise OSError("no space left on device")
+            raise OSError("[Errno 28] No space left on device")
 
     with store_at(tmp_path, keys=Failing()) as store:
-        with pytest.raises(OSError, match="no space left"):
+        with pytest.raises(StoreUnavailable) as no:
             put(store, patient("a"))
+        assert str(no.value) == "The disk is full: free space on the store's volume; nothing of this request was written."
         assert store.history().total == 0
         assert found(store, "Patient", "") == []
 

@@ -15,9 +15,9 @@ from yilian.records.faults import StoreUnavailable
 LAYOUT: Final = 1
 """The version of this layout; another one in the file is refused."""
 BUSY_MS: Final = 5_000
-CACHE_KIB: Final = 16_384
+CACHE_KIB: Final = 4_096
 """Page cache per connection; eight members of a demonstration in one process stay small."""
-MMAP_BYTES: Final = 256 * 1024 * 1024
+MMAP_BYTES: Final = 64 * 1024 * 1024
 
 DDL: Final = """
 CREATE TABLE fact(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -53,6 +53,7 @@ CREATE TABLE ix_string(parameter INTEGER NOT NULL, text TEXT NOT NULL, exact INT
 
 SENTENCES: Final = (
     ("full", "The disk is full: free space on the store's volume; nothing of this request was written."),
+    ("no space left", "The disk is full: free space on the store's volume; nothing of this request was written."),
     ("malformed", "The record database is damaged: restore it from a backup, then replay; nothing was written."),
     ("not a database", "The record database is damaged or not ours: restore it from a backup; nothing was written."),
     ("locked", "The record database is locked by another process: stop it, then try again."),

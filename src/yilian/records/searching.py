@@ -15,13 +15,15 @@ from yilian.records.faults import BadQuery
 from yilian.records.indexing import Parameter, parameters
 from yilian.records.jsontext import JsonValue, read_resource
 from yilian.records.query import Include, Query
-from yilian.records.select import ESTIMATE_MAX, Sql, marks
+from yilian.records.select import ESTIMATE_MAX, Matches, Sql, marks
 from yilian.records.store import Page, Stored
 
 SORTED_MAX: Final = 10_000
 """Matches that are put in order; more are refused, with the advice to narrow the search."""
 INCLUDED_MAX: Final = 2_000
 ITERATIONS_MAX: Final = 4
+WITH_VERSION: Final = "CROSS JOIN version v ON v.id=r.head"
+_IN_COLUMNS: Final = frozenset({"_id", "_lastUpdated"})
 SUBSETTED: Final = '{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}'
 _LAST: Final = "\U0010ffff"
 
@@ -40,7 +42,7 @@ def search(core: Core, db: sqlite3.Connection, query: Query, cursor: str | None)
         found, total, next_cursor = _ordered(core, db, query, wanted, after, offset)
     else:
         rows = db.execute(
-            f"SELECT {COLUMNS} {_with_version(wanted)} AND r.id>? ORDER BY r.id LIMIT ?", (*wanted.bound, after, query.count + 1)
+            wanted.select(COLUMNS, WITH_VERSION, "AND r.id>? ORDER BY r.id LIMIT ?"), (*wanted.bound, after, query.count + 1)
         ).fetchall()
         found = [core.stored(db, row) for row in rows[: query.count]]
         more = len(rows) > query.count
@@ -57,24 +59,13 @@ def search(core: Core, db: sqlite3.Connection, query: Query, cursor: str | None)
     )
 
 
-def _with_version(wanted: Sql) -> str:
-    head, _where, rest = wanted.text.partition(" WHERE ") if wanted.text.startswith("FROM resource") else _outer(wanted.text)
-    return f"{head} CROSS JOIN version v ON v.id=r.head WHERE {rest}"
-
-
-def _outer(text: str) -> tuple[str, str, str]:
-    """Divide at the WHERE that belongs to the outer statement: the one after `r.id=d.<column>`."""
-    at = text.index(" WHERE ", text.index(") d CROSS JOIN resource r ON r.id=d."))
-    return text[:at], " WHERE ", text[at + 7 :]
-
-
 def _estimate(db: sqlite3.Connection, select: Sql) -> int:
     count: int = db.execute(f"SELECT count(*) FROM ({select.text} LIMIT {ESTIMATE_MAX})", select.bound).fetchone()[0]
     return count
 
 
-def _total(db: sqlite3.Connection, wanted: Sql) -> int:
-    count: int = db.execute(f"SELECT count(*) {wanted.text}", wanted.bound).fetchone()[0]
+def _total(db: sqlite3.Connection, wanted: Matches) -> int:
+    count: int = db.execute(wanted.select("count(*)"), wanted.bound).fetchone()[0]
     return count
 
 
@@ -100,31 +91,40 @@ def sealed(after: int, offset: int) -> str:
 
 
 def _ordered(
-    core: Core, db: sqlite3.Connection, query: Query, wanted: Sql, after: int, offset: int
+    core: Core, db: sqlite3.Connection, query: Query, wanted: Matches, after: int, offset: int
 ) -> tuple[list[Stored], int, str | None]:
-    rows = db.execute(f"SELECT {COLUMNS} {_with_version(wanted)} ORDER BY r.id LIMIT ?", (*wanted.bound, SORTED_MAX + 1)).fetchall()
-    if len(rows) > SORTED_MAX:
+    """Return (page, total, next cursor) in the order that was asked for; bodies are read for what no column says."""
+    columns = db.execute(wanted.select("r.id,r.rid,r.updated_ms", rest="ORDER BY r.id LIMIT ?"), (*wanted.bound, SORTED_MAX + 1)).fetchall()
+    if len(columns) > SORTED_MAX:
         raise BadQuery(f"More than {SORTED_MAX} matches cannot be put in order: narrow the search.")
-    keyed = [(row[0], core.stored(db, row)) for row in rows]
+    trees: dict[int, JsonValue] = {}
+    if any(code not in _IN_COLUMNS for code, _is_descending in query.sort):
+        rows = db.execute(wanted.select(COLUMNS, WITH_VERSION), wanted.bound)
+        trees = {row[0]: orjson.loads(core.stored(db, row).body) for row in rows.fetchall()}
+    numbers = [number for number, _rid, _updated_ms in columns]
     for code, is_descending in reversed(query.sort):
-        one = parameters(query.type)[code]
-        keys = {number: _sort_key(one, s, is_descending=is_descending) for number, s in keyed}
-        ranked = sorted((keys[n], -at if is_descending else at) for at, (n, _s) in enumerate(keyed) if keys[n] is not None)
-        order = [abs(at) for _key, at in (reversed(ranked) if is_descending else ranked)]
-        keyed = [keyed[at] for at in order] + [k for k in keyed if keys[k[0]] is None]
-    at = next((n + 1 for n, (number, _s) in enumerate(keyed) if number == after), offset) if after else offset
-    page = keyed[at : at + query.count]
-    more = at + query.count < len(keyed)
-    return [s for _n, s in page], len(keyed), sealed(page[-1][0], at + len(page)) if page and more else None
+        if code in _IN_COLUMNS:
+            keys = {number: rid if code == "_id" else updated_ms for number, rid, updated_ms in columns}
+        else:
+            keys = {n: _sort_key(parameters(query.type)[code], trees[n], is_descending=is_descending) for n in numbers}
+        numbers = _arranged(numbers, keys, is_descending=is_descending)
+    at = numbers.index(after) + 1 if after in numbers else offset
+    page, more = numbers[at : at + query.count], at + query.count < len(numbers)
+    rows = db.execute(f"SELECT {COLUMNS} FROM resource r {WITH_VERSION} WHERE r.id IN ({marks(page)})", page)
+    found = {row[0]: core.stored(db, row) for row in rows.fetchall()}
+    return [found[n] for n in page], len(numbers), sealed(page[-1], at + len(page)) if page and more else None
 
 
-def _sort_key(one: Parameter, stored: Stored, *, is_descending: bool) -> JsonValue:
+def _arranged(numbers: list[int], keys: dict[int, JsonValue], *, is_descending: bool) -> list[int]:
+    """Return rows by their keys, equal ones as they stood, those without a key last."""
+    present = [n for n in numbers if keys[n] is not None]
+    ranked = sorted((keys[n], -at if is_descending else at) for at, n in enumerate(present))
+    order = [abs(at) for _key, at in (reversed(ranked) if is_descending else ranked)]
+    return [present[at] for at in order] + [n for n in numbers if keys[n] is None]
+
+
+def _sort_key(one: Parameter, tree: JsonValue, *, is_descending: bool) -> JsonValue:
     """Return what a resource is ordered by: its lowest value ascending, its highest descending; None if it has none."""
-    if one.code == "_lastUpdated":
-        return stored.updated_ms
-    if one.code == "_id":
-        return stored.id
-    tree = orjson.loads(stored.body)
     keys = [k for way in one.ways for value in way.values(tree) for k in _keys(one.kind, value, way.type)]
     return (max(keys) if is_descending else min(keys)) if keys else None
 

@@ -44,6 +44,18 @@ class Posting:
     is_countable: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The rows `r` of `resource` that answer a query: FROM and WHERE apart, so that more can be joined between them."""
+
+    source: str
+    where: str
+    bound: tuple[Any, ...]
+
+    def select(self, columns: str, join: str = "", rest: str = "") -> str:
+        return f"SELECT {columns} {self.source} {join} WHERE {self.where} {rest}"
+
+
 TRUE, FALSE = Sql("1"), Sql("0")
 
 
@@ -333,12 +345,12 @@ class Selector:
 
     # --- the whole statement
 
-    def matches(self, query: Query, estimate: Callable[[Sql], int]) -> Sql:
-        """Return `FROM ... WHERE ...` over `resource r` for a query with its scope; `estimate` counts rows of a posting, bounded."""
+    def matches(self, query: Query, estimate: Callable[[Sql], int]) -> Matches:
+        """Return what a query finds in its scope; `estimate` counts rows of a posting, bounded."""
         scope = query.scope
         fixed = [Sql("r.type=? AND r.deleted=0", (self.number(query.type, ""),)), self.visible(scope, "r")]
         if scope.types is not None and query.type not in scope.types:
-            return Sql("FROM resource r WHERE 0")
+            return Matches("FROM resource r", "0", ())
         postings = [self.posting(c, scope, "r") for c in query.conditions]
         drivers = [p for p in postings if p.is_countable]
         driver = drivers[0] if len(drivers) == 1 else min(drivers, key=lambda p: estimate(p.select), default=None)
@@ -350,11 +362,9 @@ class Selector:
             driver = driver if estimate(driver.select) < estimate(own) else None
         where = all_of([*fixed, *(p.probe for p in postings if p is not driver)])
         if driver is None:
-            return Sql(f"FROM resource r WHERE {where.text}", where.bound)
-        return Sql(
-            f"FROM ({driver.select.text}) d CROSS JOIN resource r ON r.id=d.{_column_of(driver)} WHERE {where.text}",
-            driver.select.bound + where.bound,
-        )
+            return Matches("FROM resource r", where.text, where.bound)
+        source = f"FROM ({driver.select.text}) d CROSS JOIN resource r ON r.id=d.{_column_of(driver)}"
+        return Matches(source, where.text, driver.select.bound + where.bound)
 
 
 def _column_of(posting: Posting) -> str:

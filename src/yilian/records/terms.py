@@ -19,7 +19,8 @@ ANY, PAIR, SYSTEM, OF_TYPE, IDENTIFIER, COMBINED, HANDLE = "a", "p", "s", "o", "
 """What a hashed text is, so that no two kinds can meet."""
 LONGEST_STRING: Final = 256
 """Longer texts are indexed by their first 256 characters; `:exact` compares the hash of the whole."""
-HASHES_KEPT: Final = 65_536
+HASHES_KEPT: Final = 8_192
+"""About 1.5 MB a store; codes and subjects repeat within a few thousand values."""
 
 Fold = Callable[[str, str], int]
 
