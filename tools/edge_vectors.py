@@ -106,17 +106,23 @@ def cases() -> list[dict[str, str | bool]]:
     ]
 
 
+_HEAD = '"""Ed25519 edge cases and the network\'s verdict on each; made by tools/edge_vectors.py."""\n\n# fmt: off\n'
+
+
+def _row(case: dict[str, str | bool]) -> str:
+    key, message, signature = str(case["public_key"]), str(case["message"]), str(case["signature"])
+    halves = f'        "{signature[:64]}"\n        "{signature[64:]}",\n'
+    return f'    (\n        "{key}",\n        "{message}",\n{halves}        {case["is_signed"]},\n    ),  # {case["name"]}\n'
+
+
 def main() -> int:
     """Write, or with --check compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="only say whether the files are as they should be")
     only_check = parser.parse_args().check
     made = cases()
-    rows = "".join(
-        f'    (\n        "{c["public_key"]}",\n        "{c["message"]}",\n        "{str(c["signature"])[:64]}"\n        "{str(c["signature"])[64:]}",\n        {c["is_signed"]},\n    ),  # {c["name"]}\n'
-        for c in made
-    )
-    code = f'"""Ed25519 edge cases and the network\'s verdict on each; made by tools/edge_vectors.py."""\n\nEDGE_CASES: tuple[tuple[str, str, str, bool], ...] = (\n{rows})\n'
+    rows = "".join(_row(case) for case in made)
+    code = f"{_HEAD}EDGE_CASES: tuple[tuple[str, str, str, bool], ...] = (\n{rows})\n"
     wanted = {ROOT / "src/yilian/base/edge_cases.py": code, ROOT / "vectors/ed25519.json": json.dumps(made, indent=1) + "\n"}
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
     for path in stale:
