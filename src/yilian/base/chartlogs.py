@@ -1,7 +1,8 @@
 """A month of a chart's log as a holder shows it to the patient, with what proves that nothing is missing.
 
 Shown    the entries with their places in the log; for each day of the month, and the first after it, that is closed: the daily leaf, and
-         for each tag that must be absent the two neighbours in that day's tags; for days not yet closed: signed state answers.
+         for each tag that must be absent the two neighbours in that day's tags; for days not yet closed: the same under a
+         root that members signed, or signed state answers.
 Absent   of own tags (pk_n) the next `ABSENT_AHEAD`; of each grant's tags the next one, `grant_tag(control_key, entries)`.
 Sound    a day's number of tags is not signed, and need not be: whichever size a prover names, two paths that put neighbours side by side
          turn left and right as only the true neighbours' paths do (ADR-0063).
@@ -86,6 +87,19 @@ class ShownDay:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenDay:
+    """A day that is not closed: members' signed words on the root over its tags so far, at one height; how many; the places asked for.
+
+    The words are state answers under the key `t/ day`, which is no row's: whoever signs them learns no tag (ADR-0086).
+    """
+
+    day: int
+    answers: tuple[bytes, ...]
+    size: int
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LogAnswer:
     """A holder's answer to a LogRequest. All places in the log are proven against the one root of `checkpoints` (one per signer)."""
 
@@ -97,7 +111,8 @@ class LogAnswer:
     head: Head
     entries: tuple[ShownEntry, ...]
     days: tuple[ShownDay, ...]
-    state_answers: tuple[bytes, ...]  # of the key `t/ day tag`, for each day that is not closed and each tag
+    state_answers: tuple[bytes, ...]  # of the key `t/ day tag`, for each day that is not closed and each tag; or else:
+    open_days: tuple[OpenDay, ...] = ()
 
 
 class Standing(Enum):

@@ -36,10 +36,13 @@ HEAD = "head"  # a holder says where a chart's log ends
 REVOKED = "revoked"  # a patient tells a holder of a revocation
 OWN_READING = "own-reading"  # a patient asks to read what a holder keeps
 LOG = "log"  # a patient asks a holder for the chart's log
+INBOX = "inbox"  # a member hands another a message of a referral
+RECEIVED = "received"  # a member says that it has such a message
 TOKEN_KEY = "token-key"  # noqa: S105 - a label; a member's node key says which key signs its client assertions and access tokens
 # what is sealed (HPKE info)
 ARTEFACTS = "artefacts"  # a grant's Consent, its k and the patient's signature, sealed to a member
 CHART_KEY = "chart-key"  # K, sealed to S_h
+MESSAGE = "message"  # what a referral's two sides send each other, sealed to a member
 # member seed (HKDF-info)
 MEMBER_GRANT_KEY = "member-grant-key"
 MEMBER_DATA_KEY = "member-data-key"

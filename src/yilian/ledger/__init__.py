@@ -5,7 +5,7 @@ Files, in the order of an entry's life: `genesis` (who may carry), `screening` (
 `answers` (what members sign about it), `snapshots` (how it is handed on), `verify` (how a stranger checks it).
 """
 
-from yilian.ledger.answers import StateAnswer, parse_answer, sign_answer
+from yilian.ledger.answers import StateAnswer, parse_answer, sign_answer, sign_day
 from yilian.ledger.apply import ACCEPTED, Applied, Result, apply
 from yilian.ledger.chain import BlockHeader, Chain, parse_chain, start
 from yilian.ledger.daily import ClosedDay, DailyLeaf, access_root, parse_daily_leaf
@@ -82,6 +82,7 @@ __all__ = [
     "screen",
     "sign_answer",
     "sign_checkpoint",
+    "sign_day",
     "split_transparent",
     "start",
     "transparent",

@@ -7,7 +7,7 @@ Source   design 02 "Receipt", "State answer".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from yilian.base import labels
 from yilian.base.codec import Malformed, decode, encode
@@ -44,9 +44,17 @@ class StateAnswer:
 
 def sign_answer(key: SigningKey, network: bytes, at: tuple[int, int], row: tuple[bytes, bytes | None]) -> StateAnswer:
     """Return the signed answer; `at` is (height, block time in s) and `row` is (key, value or None)."""
-    value_digest = None if row[1] is None else sha256(row[1])
-    unsigned = StateAnswer(network, at[0], at[1], row[0], value_digest, key.kid, b"")
-    return StateAnswer(network, at[0], at[1], row[0], value_digest, key.kid, key.sign(_statement(unsigned)))
+    return _signed(key, network, at, row[0], None if row[1] is None else sha256(row[1]))
+
+
+def sign_day(key: SigningKey, network: bytes, at: tuple[int, int], day_key: bytes, root: bytes) -> StateAnswer:
+    """Return the signed root over a day's tags so far, in ascending order (`t/ day` is no row's key: its rows go on with the tag)."""
+    return _signed(key, network, at, day_key, root)
+
+
+def _signed(key: SigningKey, network: bytes, at: tuple[int, int], row_key: bytes, digest: bytes | None) -> StateAnswer:
+    unsigned = StateAnswer(network, at[0], at[1], row_key, digest, key.kid, b"")
+    return replace(unsigned, signature=key.sign(_statement(unsigned)))
 
 
 def parse_answer(data: bytes) -> StateAnswer:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Final
 
-from yilian.base.chartlogs import TAG_ROW_DAYS, LogAnswer, Place, ShownDay, ShownEntry, Standing, standing
+from yilian.base.chartlogs import TAG_ROW_DAYS, LogAnswer, OpenDay, Place, ShownDay, ShownEntry, Standing, standing
 from yilian.base.codec import Malformed
 from yilian.base.merkle import is_consistent, is_included, leaf_hash
 from yilian.base.refusals import Refused
@@ -57,6 +57,8 @@ class Evidence:
             self._day(day, root)
         for said in answer.state_answers:
             self._state_answer(said)
+        for open_day in answer.open_days:
+            self._open_day(open_day)
 
     def standing(self, day: int, tag: bytes) -> Standing:
         """Return what is proven of a tag on a day."""
@@ -141,6 +143,28 @@ class Evidence:
         found = standing(place, size, access_root)
         if found is not Standing.NOT_SHOWN:
             self._standing[day, place.tag] = found
+
+    def _open_day(self, shown: OpenDay) -> None:
+        """Take members' words on the root over an open day's tags, and the places that follow from it."""
+        if not 0 <= shown.day < 1 << (8 * _DAY_BYTES):
+            return
+        day_key = access.TAG_PREFIX + shown.day.to_bytes(_DAY_BYTES, "big")
+        for data in shown.answers:
+            try:
+                said = parse_answer(data)
+            except Malformed:
+                self.find(Fault.NOT_READABLE, holder=self.holder, what="state answer")
+                continue
+            signer = self.members.signer_of(said)
+            is_of_day = said.key == day_key and said.is_fresh(self.now_s) and day_of(said.time_s) <= shown.day + TAG_ROW_DAYS
+            if signer is None or said.value_digest is None or not is_of_day:
+                continue
+            for place in shown.places:
+                found = standing(place, shown.size, said.value_digest)
+                if found is Standing.PRESENT:
+                    self._standing[shown.day, place.tag] = found
+                elif found is Standing.ABSENT:
+                    self._absent_by.setdefault((shown.day, place.tag), []).append(signer)
 
     def _state_answer(self, data: bytes) -> None:
         """Take a member's word on a day that is not closed: fresh, and of a time at which that day's rows were still kept."""
