@@ -5,6 +5,7 @@ the simulation speaks to it.
 """
 
 from yilian.wallet.check import LogLine, LogReport, Question, check_log
+from yilian.wallet.client import Act, WalletClient, WalletGone, spawn
 from yilian.wallet.findings import Fault, Finding
 from yilian.wallet.members import MemberKeys, Members
 from yilian.wallet.refusals import No, WalletRefused
@@ -12,6 +13,7 @@ from yilian.wallet.state import Chart, Grant, WalletState, parse_state
 from yilian.wallet.wallet import ToSubmit, Wallet, Wish
 
 __all__ = [
+    "Act",
     "Chart",
     "Fault",
     "Finding",
@@ -24,9 +26,12 @@ __all__ = [
     "Question",
     "ToSubmit",
     "Wallet",
+    "WalletClient",
+    "WalletGone",
     "WalletRefused",
     "WalletState",
     "Wish",
     "check_log",
     "parse_state",
+    "spawn",
 ]

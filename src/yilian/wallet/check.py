@@ -84,12 +84,13 @@ def check_log(question: Question, answers: Sequence[LogAnswer]) -> LogReport:
     chart = question.chart
     evidence = Evidence(question.members, chart.holder, question.now_s, question.seen)
     months = [answer.month for answer in answers]
+    due = months_due(chart.since_s, question.now_s)
     for answer in answers:
-        if answer.holder != chart.holder or months.count(answer.month) != 1:
+        if answer.holder != chart.holder or months.count(answer.month) != 1 or answer.month not in due:
             evidence.find(Fault.NOT_READABLE, holder=chart.holder, what=f"answer of {answer.holder} for {month_text(answer.month)}")
             return _report(question, evidence, answers, _Log(question, evidence))
         evidence.take(answer)
-    for month in months_due(chart.since_s, question.now_s):
+    for month in due:
         if month not in months:
             evidence.find(Fault.MONTH_NOT_SHOWN, holder=chart.holder, month=month_text(month))
     log = _Log(question, evidence)
@@ -148,8 +149,8 @@ class _Log:
                 self._find(Fault.NUMBER_TWICE, series=month_text(month), number=number)
             taken[number] = proven.index
             self._own_line(proven, said, number, secret)
-        end = max([answer.head.count, *(number + 1 for number in taken)])
-        for number in range(min(end, reach)):
+        end = min(max([answer.head.count, *(number + 1 for number in taken)]), reach)  # however many a head may claim
+        for number in range(end):
             if number not in taken:
                 self._find(Fault.GAP, series=month_text(month), number=number)
         self._head(answer, secret, max([0, *(number + 1 for number in taken)]))

@@ -44,6 +44,7 @@ class No(StrEnum):
     WALLET_EXISTS = "WALLET_EXISTS"
     WRONG_PASSPHRASE = "WRONG_PASSPHRASE"  # noqa: S105 - a reason, no secret
     WALLET_DAMAGED = "WALLET_DAMAGED"
+    HOME_IN_USE = "HOME_IN_USE"
 
 
 class WalletRefused(Exception):

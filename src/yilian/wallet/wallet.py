@@ -276,14 +276,17 @@ class Wallet:
         statement = artefacts.own_reading_statement(self.network, holder, target, request_id, until_s)
         return OwnReading(holder, pair.public_key, target, request_id, until_s, pair.sign(statement))
 
-    def ask_log(self, state: WalletState, holder: str, month: int, now_s: int, nonce: bytes) -> LogRequest:
-        """Return a request for one month of our chart's log; `nonce` is 32 random bytes.
+    def ask_log(self, state: WalletState, holder: str, month: int, now_s: int, nonce: bytes, after: bytes | None = None) -> LogRequest:
+        """Return a request for one month of our chart's log; `nonce` is 32 random bytes, `after` the checkpoint of the month before.
+
+        Each month is asked for after the one before was answered: its log must extend that one's.
 
         Refuses  NOT_ENROLLED
         """
         pair, until_s = self._pair(state, holder), now_s + REQUEST_S
         statement = artefacts.log_statement(self.network, holder, month, nonce, until_s)
-        seen_size = 0 if state.checkpoint is None else parse_checkpoint(state.checkpoint).size
+        seen = state.checkpoint if after is None else after
+        seen_size = 0 if seen is None else parse_checkpoint(seen).size
         control_keys = tuple(grant.control_key for grant in state.grants_at(holder))
         return LogRequest(holder, pair.public_key, month, nonce, until_s, seen_size, control_keys, pair.sign(statement))
 

@@ -1,0 +1,179 @@
+"""How a screen, a command or the simulation speaks to the wallet process. Only floors above may hold one; node and web may not."""
+
+import asyncio
+import contextlib
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, cast
+
+from yilian.base.chartlogs import LogAnswer
+from yilian.base.codec import Value
+from yilian.base.handovers import (
+    EnrolAnswer,
+    EnrolAsk,
+    GrantKey,
+    LogRequest,
+    OwnReading,
+    PresenceProof,
+    Relationship,
+    RevokeNotice,
+    SignedChallenge,
+)
+from yilian.base.shapes import pack, unpack
+from yilian.base.transaction import Approval
+from yilian.wallet.check import LogReport
+from yilian.wallet.protocol import LENGTH_BYTES, frame, heard_report, unframed
+from yilian.wallet.refusals import No, WalletRefused
+from yilian.wallet.state import Grant
+from yilian.wallet.wallet import Wish
+
+
+class WalletGone(ConnectionError):
+    """The wallet process did not start, or closed the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What a carrier is asked to carry: the kind's name for the header, and the exact bytes of `[kind, body]` that get approved."""
+
+    control_key: bytes
+    kind: str
+    act: bytes
+
+
+class WalletClient:
+    """One connection. Every method but `status` and `create` concerns the wallet of that name; each raises WalletRefused or WalletGone."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Use `connect`."""
+        self._reader = reader
+        self._writer = writer
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def connect(cls, socket_path: Path) -> Self:
+        """Connect to the wallet process that serves this socket."""
+        return cls(*await asyncio.open_unix_connection(str(socket_path)))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Leave; the process goes on."""
+        self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+    async def _ask(self, operation: str, **fields: Value) -> dict[str, Any]:
+        async with self._turn:
+            try:
+                self._writer.write(frame({"op": operation, **fields}))
+                await self._writer.drain()
+                length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES), "big")
+                answer = unframed(await self._reader.readexactly(length))
+            except (asyncio.IncompleteReadError, ConnectionError) as error:
+                raise WalletGone("the wallet closed the connection") from error
+        if "no" in answer:
+            raise WalletRefused(No(str(answer["no"])), **cast("dict[str, str | int]", answer["facts"]))
+        return cast("dict[str, Any]", answer["ok"])
+
+    async def names(self) -> list[str]:
+        """Return the names of the wallets in this home."""
+        return cast("list[str]", (await self._ask("status"))["wallets"])
+
+    async def create(self, name: str, seed: bytes | None = None) -> None:
+        """Make a wallet; with a random seed, unless a simulation gives one."""
+        await self._ask("create", name=name, seed=seed)
+
+    async def enrol(self, name: str, ask: EnrolAsk) -> EnrolAnswer:
+        """Answer what a desk shows."""
+        return unpack(EnrolAnswer, (await self._ask("enrol", name=name, ask=pack(ask)))["answer"])
+
+    async def admit(self, name: str, relationship: Relationship) -> None:
+        """Take the holder's signed word and the chart's K."""
+        await self._ask("admit", name=name, relationship=pack(relationship))
+
+    async def charts(self, name: str) -> dict[str, bytes]:
+        """Return holder -> R_h."""
+        return dict((await self._ask("charts", name=name))["charts"])
+
+    async def draft(self, name: str, wish: Wish, holder_key: GrantKey, requester_key: GrantKey) -> Act:
+        """Make a grant; carry the act with `approve`."""
+        fields = {"wish": pack(wish), "holder_key": pack(holder_key), "requester_key": pack(requester_key)}
+        return Act(**await self._ask("draft", name=name, **fields))
+
+    async def approve(self, name: str, control_key: bytes, header: bytes, *, is_revoke: bool = False) -> Approval:
+        """Approve the grant's give or revoke in the envelope `header`."""
+        said = await self._ask("approve", name=name, control_key=control_key, revoke=is_revoke, header=header)
+        return said["key"], said["signature"]
+
+    async def bundle(self, name: str, control_key: bytes, member: str) -> bytes:
+        """Return `[Consent, k, signature]` sealed to the holder or the requester."""
+        return cast("bytes", (await self._ask("bundle", name=name, control_key=control_key, member=member))["sealed"])
+
+    async def revoke(self, name: str, control_key: bytes) -> tuple[RevokeNotice, Act]:
+        """End a grant: the notice goes to the holder at once, the act to a carrier with `approve(is_revoke=True)`."""
+        said = await self._ask("revoke", name=name, control_key=control_key)
+        return unpack(RevokeNotice, said.pop("notice")), Act(**said)
+
+    async def note(self, name: str, control_key: bytes, index: int, *, is_revoke: bool = False) -> None:
+        """Tell the index at which a give or revoke was entered."""
+        await self._ask("note", name=name, control_key=control_key, revoke=is_revoke, index=index)
+
+    async def take_receipt(self, name: str, transparent: bytes) -> None:
+        """Hand over the Transparent Statement of a give or revoke."""
+        await self._ask("receipt", name=name, statement=transparent)
+
+    async def grants(self, name: str) -> tuple[Grant, ...]:
+        """Return the wallet's grants, in the order in which they were made."""
+        return tuple(unpack(Grant, each) for each in (await self._ask("grants", name=name))["grants"])
+
+    async def prove_presence(
+        self, name: str, asked: SignedChallenge, holders: Sequence[str], *, seen: str, until_s: int
+    ) -> tuple[PresenceProof, ...]:
+        """Answer a desk's challenge for these holders; `seen` is the requester whose name the person read and agreed to."""
+        said = await self._ask("presence", name=name, asked=pack(asked), holders=list(holders), seen=seen, until_s=until_s)
+        return tuple(unpack(PresenceProof, each) for each in said["proofs"])
+
+    async def read_own(self, name: str, holder: str, target: str, request_id: bytes | None = None) -> OwnReading:
+        """Return a signed request to read what the holder keeps of this patient."""
+        return unpack(OwnReading, (await self._ask("read_own", name=name, holder=holder, target=target, request_id=request_id))["request"])
+
+    async def check_log(self, name: str, holder: str, fetch: Callable[[LogRequest], Awaitable[LogAnswer]]) -> LogReport:
+        """Fetch every month that is due, each after the one before, and return what the check finds."""
+        answers: list[LogAnswer] = []
+        for month in (await self._ask("months", name=name, holder=holder))["months"]:
+            after = answers[-1].checkpoints[0] if answers and answers[-1].checkpoints else None
+            request = (await self._ask("ask_log", name=name, holder=holder, month=month, after=after))["request"]
+            answers.append(await fetch(unpack(LogRequest, request)))
+        return await self.check(name, holder, answers)
+
+    async def check(self, name: str, holder: str, answers: Sequence[LogAnswer]) -> LogReport:
+        """Check answers that were fetched already."""
+        packed: list[Value] = [pack(answer) for answer in answers]
+        return heard_report((await self._ask("check", name=name, holder=holder, answers=packed))["report"])
+
+
+async def spawn(home: Path, genesis: Path, socket_path: Path, passphrase: str | None = None) -> tuple[Process, WalletClient]:
+    """Start a wallet process that lives as long as we do, and connect to it. End it by closing `process.stdin`, then `process.wait()`.
+
+    WalletGone if it did not start (its own sentence is on standard error).
+    """
+    options = ["--home", str(home), "--genesis", str(genesis), "--socket", str(socket_path), "--follow-input"]
+    if passphrase is None:
+        options.append("--unsealed")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "yilian.wallet", *options, stdin=PIPE, stdout=PIPE)
+    assert process.stdout is not None, "asked for above"
+    assert process.stdin is not None, "asked for above"
+    if passphrase is not None:
+        process.stdin.write(passphrase.encode() + b"\n")
+    if not (await process.stdout.readline()).startswith(b"ready "):
+        await process.wait()
+        raise WalletGone("the wallet process did not start")
+    return process, await WalletClient.connect(socket_path)
