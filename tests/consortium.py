@@ -9,6 +9,7 @@ from tests.worlds import KINDS, PARAMETERS, founder, key, node_key, seed
 from yilian.base.transaction import Header, sign
 from yilian.contracts import anchor
 from yilian.engines.cometbft import CometBftEngine, Seat, write_home
+from yilian.engines.cometbft.rpc import Rpc
 from yilian.ledger import Genesis
 
 NAMES = ("hospital-1", "hospital-2", "clinic-1", "regulator-1")
@@ -63,14 +64,18 @@ class Consortium:
         for name in names or self.names:
             self.engines[name] = CometBftEngine.open(self.folders[name], self.genesis, **options)
 
+    def rpc(self, name):
+        return Rpc(self.seats[name].rpc_port)
+
     async def stop(self, *names):
         await asyncio.gather(*[self.engines.pop(name).close() for name in names or list(self.engines)])
 
     def transaction(self, carrier, kind_name, message, approvers=(), **changes):
         kind = KINDS[kind_name]
         self.nonces[carrier] = self.nonces.get(carrier, 0) + 1
+        signer = changes.pop("signer", node_key(carrier))
         header = Header(self.genesis.network_id, node_key(carrier).kid, carrier, kind_name, int(time.time()) + 600, self.nonces[carrier])
-        return sign(changes.pop("signer", node_key(carrier)), replace(header, **changes), kind.number, kind.body(message), approvers)
+        return sign(signer, replace(header, **changes), kind.number, kind.body(message), approvers)
 
     def tick(self, carrier, **changes):
         """Return an anchor tick, the smallest thing that a member says; a second one in the same minute is refused."""

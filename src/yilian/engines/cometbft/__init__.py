@@ -6,7 +6,16 @@ Files    in the order of a transaction's life: `engine` (submitted, answered), `
 """
 
 from yilian.engines.cometbft.engine import CometBftEngine
-from yilian.engines.cometbft.faults import BinaryMissing, KeepsDying, NotOrdering, OutOfStep, PortInUse, WrongGenesis, WrongVersion
+from yilian.engines.cometbft.faults import (
+    BinaryMissing,
+    KeepsDying,
+    NotOrdering,
+    OutOfStep,
+    PortInUse,
+    RestoredAlone,
+    WrongGenesis,
+    WrongVersion,
+)
 from yilian.engines.cometbft.settings import NotAHome, Seat, Trust, write_home
 
 __all__ = [
@@ -17,6 +26,7 @@ __all__ = [
     "NotOrdering",
     "OutOfStep",
     "PortInUse",
+    "RestoredAlone",
     "Seat",
     "Trust",
     "WrongGenesis",

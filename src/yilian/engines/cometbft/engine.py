@@ -37,6 +37,7 @@ from yilian.ledger import Genesis
 
 CALL_TRANSACTIONS_MAX = 800  # in one call to the mempool: what one core verifies in about 60 ms
 HALTED_S = 15  # three heartbeats without a block: the network makes none
+PATIENCE_S = 5.0  # design 02: with no answer in 5 s one approves again with another carrier; a network that has just come back gets as long
 RETRY_S = 0.1  # between two looks at a CometBFT that is starting
 ITEM_OVERHEAD_BYTES = 8  # of CBOR in a batch: the array's head, and for each transaction at most five bytes
 
@@ -47,6 +48,7 @@ class _Pending:
 
     data: bytes
     exp_s: int
+    since: float  # monotonic
     waiters: list[Waiter]
 
 
@@ -203,7 +205,7 @@ class CometBftEngine(Served):
             with self._guard:
                 one = self._pending.get(id_)
                 if one is None:
-                    self._pending[id_] = _Pending(waiter.data, known.transaction.header.exp_s, [waiter])
+                    self._pending[id_] = _Pending(waiter.data, known.transaction.header.exp_s, time.monotonic(), [waiter])
                     fresh[id_] = waiter.data
                 else:
                     one.waiters.append(waiter)
@@ -242,12 +244,13 @@ class CometBftEngine(Served):
 
     def _notice_halts(self) -> None:
         while not self._closing.wait(1.0):
-            since_s = int(time.monotonic() - self._last_block_at)
+            now = time.monotonic()
+            since_s = int(now - self._last_block_at)
             if since_s < HALTED_S:
                 continue
             with self._guard:
-                waiters = [waiter for one in self._pending.values() for waiter in one.waiters]
-                self._pending.clear()
+                late = [id_ for id_, one in self._pending.items() if now - one.since >= PATIENCE_S]
+                waiters = [waiter for id_ in late for waiter in self._pending.pop(id_).waiters]
             answer([(waiter, NotOrdering(since_s)) for waiter in waiters])
 
 

@@ -35,15 +35,24 @@ class WrongGenesis(EngineStopped):
         )
 
 
-class OutOfStep(EngineStopped):
-    """CometBFT went on from another height than ours."""
+class RestoredAlone(EngineStopped):
+    """The ledger here and CometBFT's own blocks are not of one moment."""
+
+    def __init__(self, how: str) -> None:
+        """Say how they differ."""
+        super().__init__(
+            f"{how}: the ledger or CometBFT's data was restored or removed alone. "
+            "Restore both from one backup, or move both away and join again by state sync (`yilian network join`)"
+        )
+
+
+class OutOfStep(RestoredAlone):
+    """CometBFT goes on from another height than ours."""
 
     def __init__(self, ours: int, theirs: int) -> None:
         """Name both heights."""
-        super().__init__(
-            f"the ledger here ends at height {ours} and CometBFT's blocks go on at {theirs}: one of the two folders was restored alone; "
-            "restore both from one backup, or join again by state sync (`yilian network join`)"
-        )
+        self.ours, self.theirs = ours, theirs
+        super().__init__(f"the ledger here ends at height {ours} and CometBFT's blocks go on at {theirs}")
 
 
 class PortInUse(EngineStopped):

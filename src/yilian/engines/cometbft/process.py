@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from yilian.engines.cometbft.faults import BinaryMissing, KeepsDying, OutOfStep, PortInUse, WrongVersion
+from yilian.engines.cometbft.faults import BinaryMissing, KeepsDying, OutOfStep, PortInUse, RestoredAlone, WrongVersion
 from yilian.engines.cometbft.settings import HOME, VERSION, Ports
 from yilian.engines.faults import EngineStopped
 
@@ -21,6 +21,7 @@ SHORT_LIFE_S = 5.0  # a process that lives less than this did not really start
 SHORT_LIVES_MAX = 5
 PAUSE_S = 0.2  # before the next start
 LOG = "cometbft.log"
+LAST_LINES = 100  # of the log, where a dying Go program says why
 LOG_SIZE_BYTES_MAX = 16 * 1024 * 1024  # then the log begins anew, the last one is kept beside it
 
 
@@ -37,6 +38,7 @@ def binary() -> Path:
 
 
 _TOO_HIGH = re.compile(r"app block height \((\d+)\) is higher than core \((\d+)\)")
+_RESET = "Did you reset CometBFT without resetting your application's data?"  # consensus/replay.go
 _TOO_LOW = re.compile(r"app block height \((\d+)\) is too far below block store base \((\d+)\)")
 
 
@@ -122,13 +124,16 @@ class Process:
 
     def _why(self, status: int) -> EngineStopped:
         """Return the cause that its last words stand for. Source: CometBFT v0.38.25, state/errors.go."""
-        lines = self._log.read_text(errors="replace").strip().splitlines()
-        last = lines[-1][:500] if lines else "(nothing)"
+        lines = self._log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
+        text = "\n".join(lines)
         for pattern in (_TOO_HIGH, _TOO_LOW):
-            found = pattern.search(last)
+            found = pattern.search(text)
             if found is not None:
                 return OutOfStep(int(found[1]), int(found[2]))
-        return KeepsDying(status, self._log, last)
+        if _RESET in text:
+            return RestoredAlone("CometBFT has no blocks and the ledger here has")
+        says = [line for line in lines if line.startswith(("ERROR", "panic", "failed", "Error"))] or lines or ["(nothing)"]
+        return KeepsDying(status, self._log, says[-1][:500])
 
 
 def _require_version(program: Path) -> None:
