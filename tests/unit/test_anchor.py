@@ -65,7 +65,7 @@ def test_the_window_is_as_long_as_the_network_says():
     assert anchor.tick_writes(view, TICK, act(now_s=hour + 11), 1)
 
 
-def test_members_tick_apart():
+def test_members_tick_apart_from_each_other():
     writes = anchor.tick_writes(View(last(5, NOW)), TICK, act(carrier="hospital-1"), INTERVAL_S)
     assert writes == last(INDEX, NOW, b"hospital-1") | ticked(member="hospital-1")
 

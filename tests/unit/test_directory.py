@@ -107,7 +107,7 @@ def test_a_no_is_written_down_and_carries_nothing():
 
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("second", [True, False])
-def test_nobody_votes_twice(first, second):
+def test_nobody_votes_twice_either_way(first, second):
     view = network()
     do(view, "directory.propose", CAP, "a")
     do(view, "directory.vote", directory.Vote(INDEX, yes=first), "b")

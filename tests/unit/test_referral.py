@@ -84,7 +84,7 @@ def test_either_side_cancels_before_it_is_completed(approver, stage):
         assert answer == (Reason.NOT_AT_THIS_STAGE, {"stage": int(stage)})
 
 
-def test_nobody_else_cancels():
+def test_nobody_else_cancels_a_referral():
     decide = KINDS["referral.cancel"].decide
     for approvers in ((), (STRANGER, COMMITMENT)):
         assert refusal(decide, View(row(Stage.REQUESTED)), Cancel(FROM), act(*approvers)) == (Reason.NEITHER_PARTY_APPROVED, {})
