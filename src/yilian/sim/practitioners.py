@@ -1,4 +1,7 @@
-"""The practitioners of the simulated region, invented, each with a signer process of its own: no node holds or reaches their keys."""
+"""The practitioners of the simulated region, invented. Their keys are in signer processes, one per member: no node holds or reaches them.
+
+A real signer holds one person's keys (ADR-0033); here the staff of one member share a process, which saves memory and changes no check.
+"""
 
 import asyncio
 import sys
@@ -9,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from yilian.base.artefacts import ReadRequest
 from yilian.signer import SignerClient, SignerGone, create
 from yilian.sim.founding import draw
 
@@ -30,6 +34,8 @@ class Practitioner:
 PRACTITIONERS: Final = (
     Practitioner("dr-chen", "clinic-1", "doctor", "陈医生（全科）", "Dr Chen, general practice"),
     Practitioner("nurse-qian", "clinic-1", "nurse", "钱护士", "Nurse Qian"),
+    Practitioner("dr-feng", "clinic-2", "doctor", "冯医生（全科）", "Dr Feng, general practice"),
+    Practitioner("nurse-jin", "clinic-2", "nurse", "金护士", "Nurse Jin"),
     Practitioner("dr-wu", "hospital-1", "doctor", "吴医生（心内科）", "Dr Wu, cardiology"),
     Practitioner("nurse-shen", "hospital-1", "nurse", "沈护士", "Nurse Shen"),
     Practitioner("dr-zhao", "hospital-2", "doctor", "赵医生（急诊）", "Dr Zhao, emergency"),
@@ -45,32 +51,42 @@ class Seated:
     public_key: bytes
     socket: Path
     signer: SignerClient
-    process: Process
+
+    async def sign_read(self, network: bytes, request: ReadRequest) -> bytes:
+        """Return this person's signature for one read."""
+        return await self.signer.sign_read(network, request, self.who.name)
+
+    async def sign_intent(self, network: bytes, act: str, facts: list[bytes | str | int]) -> bytes:
+        """Return this person's signature for another act of their own."""
+        return await self.signer.sign_intent(network, self.who.member, act, facts, self.who.name)
 
 
 @asynccontextmanager
 async def seated(home: Path, seed: int) -> AsyncIterator[Mapping[str, Seated]]:
-    """Start every practitioner's signer and unlock it; on leaving, each ends because its input does.
+    """Start the signers and unlock them; on leaving, each ends because its input does.
 
     Raises   SignerGone
     """
     folder = home / FOLDER
     folder.mkdir(mode=0o700)
-    seats = await asyncio.gather(*(_seat(folder, seed, one) for one in PRACTITIONERS))
+    members = sorted({one.member for one in PRACTITIONERS})
+    rooms = await asyncio.gather(*(_start(folder, seed, member) for member in members))
     try:
-        yield {one.who.name: one for one in seats}
+        yield {one.who.name: one for _, staff in rooms for one in staff}
     finally:
-        for one in seats:
-            await one.signer.close()
-            assert one.process.stdin is not None, "asked for when it was started"
-            one.process.stdin.close()
-        await asyncio.gather(*(one.process.wait() for one in seats))
+        for process, staff in rooms:
+            await staff[0].signer.close()
+            assert process.stdin is not None, "asked for when it was started"
+            process.stdin.close()
+        await asyncio.gather(*(process.wait() for process, _ in rooms))
 
 
-async def _seat(folder: Path, seed: int, who: Practitioner) -> Seated:
-    keys, socket = folder / f"{who.name}.keys", folder / f"{who.name}.sock"
-    public = await asyncio.to_thread(create, keys, PASSPHRASE, {who.name: draw(seed, "practitioner", who.name)})
-    with (folder / f"{who.name}.log").open("wb") as said:  # what the signer's own terminal would show
+async def _start(folder: Path, seed: int, member: str) -> tuple[Process, list[Seated]]:
+    keys, socket = folder / f"{member}.keys", folder / f"{member}.sock"
+    staff = [one for one in PRACTITIONERS if one.member == member]
+    seeds = {one.name: draw(seed, "practitioner", one.name) for one in staff}
+    public = await asyncio.to_thread(create, keys, PASSPHRASE, seeds)
+    with (folder / f"{member}.log").open("wb") as said:  # what the signer's own terminal would show
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "yilian.signer", "--keys", str(keys), "--socket", str(socket), "--follow-input",
             stdin=PIPE, stdout=PIPE, stderr=said, start_new_session=True,
@@ -78,7 +94,7 @@ async def _seat(folder: Path, seed: int, who: Practitioner) -> Seated:
     assert process.stdout is not None, "asked for in the line above"
     if not (await process.stdout.readline()).startswith(b"ready "):
         await process.wait()
-        raise SignerGone(f"the signer of {who.name} did not start: see {folder / who.name}.log")
+        raise SignerGone(f"the signer of {member} did not start: see {folder / member}.log")
     signer = await SignerClient.connect(socket)
     await signer.unlock(PASSPHRASE)
-    return Seated(who, public[who.name], socket, signer, process)
+    return process, [Seated(one, public[one.name], socket, signer) for one in staff]
