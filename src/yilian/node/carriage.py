@@ -123,7 +123,7 @@ def read_act(act: bytes) -> tuple[int, dict[int, Any]]:
     try:
         match decode(act):
             case [int(kind), dict(body)]:
-                return kind, body  # type: ignore[return-value]  # the ledger judges the keys
+                return kind, body  # the ledger judges the keys
     except Malformed as error:
         raise NodeRefused(No.NOT_UNDERSTOOD) from error
     raise NodeRefused(No.NOT_UNDERSTOOD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -32,8 +33,21 @@ class Flight:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def attempt(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start `work` unless the node is ending: its rows are enough to do it after the next start."""
+        if self._is_landing:
+            work.close()
+            return
+        task = self.start(_settled(work))
+        task.add_done_callback(lambda done: done.result())
+
     async def land(self) -> None:
         """Take nothing new and wait until everything has ended."""
         self._is_landing = True
         while self._tasks:
             await asyncio.wait(set(self._tasks))
+
+
+async def _settled(work: Coroutine[Any, Any, None]) -> None:
+    with contextlib.suppress(NodeRefused):  # the row stands; the next start finds it
+        await work

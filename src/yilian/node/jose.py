@@ -42,7 +42,7 @@ def from_text(text: str) -> bytes:
         raise NotAToken("not base64url") from error
 
 
-def jwk_of(public_key: bytes) -> dict[str, str]:
+def jwk_of(public_key: bytes) -> dict[str, Any]:
     """Return the public key as a JWK, RFC 8037."""
     return {"kty": "OKP", "crv": "Ed25519", "x": to_text(public_key)}
 

@@ -47,7 +47,8 @@ class Keys:
 
     async def draw_chart_key(self, chart: bytes) -> bytes:
         """Return K of a chart, drawn at first contact."""
-        return self.vault.get(Kind.CHART, chart) or await asyncio.to_thread(self.vault.draw, Kind.CHART, chart)
+        known = self.vault.get(Kind.CHART, chart)
+        return known if known is not None else await asyncio.to_thread(self.vault.draw, Kind.CHART, chart)
 
     def chart_key(self, chart: bytes) -> bytes:
         """Return K of a chart that has one; a chart without is our defect."""

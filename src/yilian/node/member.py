@@ -20,11 +20,13 @@ from yilian.ledger import Founder, Genesis, parse_genesis
 from yilian.node.carriage import Carriage
 from yilian.node.charts import Charts
 from yilian.node.flight import Flight
+from yilian.node.grants import Grants
 from yilian.node.housekeeping import Housekeeping
 from yilian.node.journal import Journal
 from yilian.node.keys import Keys
 from yilian.node.limits import Limits
 from yilian.node.members import Members
+from yilian.node.releases import Releases
 from yilian.node.settings import Folder, Settings, SettingsWrong, checked, read_settings, write_settings
 from yilian.node.tokens import Tokens
 from yilian.peers import Peers
@@ -58,6 +60,8 @@ class Node:
     tokens: Tokens
     flight: Flight
     limits: Limits
+    grants: Grants
+    releases: Releases
     housekeeping: Housekeeping
     own_client: bytes  # public key by which the member's own software logs in
 
@@ -160,6 +164,7 @@ def _node(  # noqa: PLR0913 - the one place where the parts are named together
     settings: Settings, folder: Folder, engine: Engine, keys: Keys, store: RecordStore, journal: Journal, peers: Peers, clock: Clock
 ) -> Node:
     members = Members(engine, clock)
+    charts = Charts(journal, keys)
     own_client = SigningKey(folder.own_client.read_bytes()).public_key
     return Node(
         settings=settings,
@@ -171,11 +176,13 @@ def _node(  # noqa: PLR0913 - the one place where the parts are named together
         journal=journal,
         peers=peers,
         members=members,
-        charts=Charts(journal, keys),
+        charts=charts,
         carriage=Carriage(settings.id, keys, engine, members),
         tokens=Tokens(settings, keys, journal, members, own_client),
         flight=Flight(),
         limits=Limits(members.now_s),
+        grants=Grants(settings.id, journal, keys, charts),
+        releases=Releases(journal, keys, charts),
         housekeeping=Housekeeping(),
         own_client=own_client,
     )

@@ -10,6 +10,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+from yilian.node.alliance_schema import TABLES
+
 VERSION: Final = 1
 
 
@@ -45,9 +47,11 @@ SCHEMA: Final = (
     """CREATE TABLE releases (
         request_id BLOB PRIMARY KEY, stage INTEGER NOT NULL, digest BLOB NOT NULL, requester TEXT NOT NULL, practitioner BLOB,
         basis INTEGER NOT NULL, control_key BLOB, chart BLOB NOT NULL, month INTEGER, n INTEGER, prepared_at_s INTEGER NOT NULL,
-        status INTEGER NOT NULL, body_sealed BLOB, audit_sealed BLOB NOT NULL, protected BLOB, act BLOB,
-        tx BLOB, exp_s INTEGER, entry_index INTEGER, entry_id BLOB, block_ms INTEGER, reason INTEGER, salt BLOB
-    ) WITHOUT ROWID""",
+        status INTEGER NOT NULL, body_sealed BLOB, audit_sealed BLOB NOT NULL, tag BLOB NOT NULL, holder_key BLOB,
+        media_type TEXT NOT NULL, offer_sealed BLOB NOT NULL, tx BLOB, exp_s INTEGER, entry_index INTEGER, entry_id BLOB, block_ms INTEGER,
+        reason INTEGER, salt BLOB NOT NULL
+    )""",
+    "CREATE INDEX releases_bodies ON releases (prepared_at_s) WHERE body_sealed IS NOT NULL",
     "CREATE INDEX releases_open ON releases (stage) WHERE stage IN (1, 2, 3)",
     "CREATE INDEX releases_by_chart ON releases (chart, entry_index)",
     "CREATE TABLE presence_uses (challenge BLOB PRIMARY KEY, request_id BLOB NOT NULL, until_s INTEGER NOT NULL) WITHOUT ROWID",
@@ -69,7 +73,13 @@ SCHEMA: Final = (
     )""",
     "CREATE INDEX notices_by_chart ON notices (chart, number)",
     # the holder's own staff's readings, and the ticks that cover them (design 03 "anchor")
-    "CREATE TABLE own_readings (number INTEGER PRIMARY KEY, at_s INTEGER NOT NULL, audit_sealed BLOB NOT NULL, tick_index INTEGER)",
+    # `leaf` is the AuditEvent's detail under artefacts.own_key: what the tick's own_care_root is made of
+    """CREATE TABLE own_readings (
+        number INTEGER PRIMARY KEY, chart BLOB NOT NULL, at_s INTEGER NOT NULL, leaf BLOB NOT NULL, audit_sealed BLOB NOT NULL,
+        tick_index INTEGER, position INTEGER
+    )""",
+    "CREATE INDEX own_readings_open ON own_readings (number) WHERE tick_index IS NULL",
+    "CREATE INDEX own_readings_by_chart ON own_readings (chart, number)",
     # what this member, as a requester, was released: its evidence
     """CREATE TABLE receipts (
         request_id BLOB PRIMARY KEY, holder TEXT NOT NULL, control_key BLOB, entry_index INTEGER NOT NULL, entry_id BLOB NOT NULL,
@@ -80,4 +90,5 @@ SCHEMA: Final = (
         from_key BLOB PRIMARY KEY, direction TEXT NOT NULL, peer TEXT NOT NULL, stage INTEGER NOT NULL, chart BLOB, changed_at_s INTEGER NOT NULL,
         task_sealed BLOB NOT NULL, keys_sealed BLOB NOT NULL
     ) WITHOUT ROWID""",
+    *TABLES,
 )

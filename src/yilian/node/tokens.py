@@ -147,7 +147,7 @@ class Tokens:
 
     # --- the parts
 
-    def _jwk(self) -> dict[str, str]:
+    def _jwk(self) -> dict[str, Any]:
         return {**jose.jwk_of(self._keys.token_key.public_key), "kid": self._keys.token_key.kid.hex()}
 
     def _claims(self, assertion: str) -> tuple[dict[str, Any], str]:
@@ -178,7 +178,8 @@ class Tokens:
         until_s = now_s + TOKEN_S
         if member == OWN_CLIENT:
             return Asker(self._settings.id, None, "TREAT", None, is_own=True, thumbprint=bound_to, until_s=until_s)
-        extension = claims.get("extensions", {}).get("hl7-b2b") if isinstance(claims.get("extensions"), dict) else None
+        extensions = claims.get("extensions")
+        extension: Any = extensions.get("hl7-b2b") if isinstance(extensions, dict) else None
         demand(isinstance(extension, dict) and extension.get("organization_id") == f"urn:yilian:member:{member}", No.ASSERTION_NOT_VALID)
         try:
             practitioner = bytes.fromhex(str(extension["subject_id"]))
@@ -239,7 +240,8 @@ class Tokens:
         except jose.NotAToken as error:
             raise NodeRefused(No.PROOF_NOT_VALID) from error
         now_s = self._members.now_s()
-        jti, issued_at_s = claims.get("jti"), claims.get("iat")
+        jti: Any = claims.get("jti")
+        issued_at_s: Any = claims.get("iat")
         is_shaped = header.get("typ") == "dpop+jwt" and isinstance(jti, str) and 0 < len(jti) <= _TEXT_MAX and type(issued_at_s) is int
         demand(is_shaped and claims.get("htm") == method and claims.get("htu") == url, No.PROOF_NOT_VALID)
         demand(-SKEW_S <= now_s - issued_at_s <= PROOF_S_MAX, No.PROOF_NOT_VALID)

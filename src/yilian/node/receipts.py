@@ -1,0 +1,292 @@
+"""Receipts: who signed the log's root at a height, and what a stranger needs to check an entry without us.
+
+Signed by   the operator of an embedded ledger, or validators of more than two thirds of the votes. A node that is one signs when asked
+            (the same root gives the same bytes); others' signatures are fetched once and kept. A root that is not ours is a split
+            view: kept as evidence, and nothing is handed out under it.
+Source      design 02 "Receipt"; ADR-0011, ADR-0085.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+from yilian.base.chartlogs import TAG_ROW_DAYS
+from yilian.base.codec import Malformed, load
+from yilian.base.cose import SIGN1_HEAD
+from yilian.base.times import day_of
+from yilian.base.transaction import parse
+from yilian.contracts import access, directory
+from yilian.engines import Block, Entry
+from yilian.ledger import (
+    Checkpoint,
+    Consistency,
+    Export,
+    Item,
+    StateAnswer,
+    access_root,
+    parse_answer,
+    parse_checkpoint,
+    receipt,
+    sign_checkpoint,
+    sign_day,
+    transparent,
+)
+from yilian.node.member import Node
+from yilian.node.refusals import RETRY_AFTER_S, No, NodeRefused, demand
+from yilian.peers import Unreachable
+
+T = TypeVar("T")
+CHECKPOINTS: Final = "/network/checkpoints"
+DAY_ROOTS: Final = "/network/day-roots"
+_DIRECTORY: Final = "directory."
+_BLOCKS_AT_ONCE: Final = 1_000  # looked through in one step of a thread
+_OK: Final = 200
+
+
+def own_checkpoint(node: Node, height: int) -> Checkpoint:
+    """Return this member's signature on the log's root at a height.
+
+    Refuses  NOT_FINAL_YET
+    """
+    block = _block(node, height)
+    log = (block.log_size, block.log_root)
+    return sign_checkpoint(node.keys.vault.receipt_key, node.id, node.network, log, height, block.time_ms // 1_000)
+
+
+async def checkpoints(node: Node, height: int) -> tuple[Checkpoint, ...]:
+    """Return signatures on the log's root at a height that together suffice (until witnesses sign: the operator's alone).
+
+    Refuses  NOT_FINAL_YET, RECEIPT_NOT_AVAILABLE, SPLIT_VIEW
+    """
+    _block(node, height)
+    return await _enough(node, lambda member: _checkpoint_of(node, member, height))
+
+
+async def statement_with_receipts(node: Node, index: int) -> bytes:
+    """Return an entry as a Transparent Statement: its bytes, with receipts against the root of its own block.
+
+    Refuses  NO_SUCH_LEAF, NOT_A_TRANSACTION, RECEIPT_NOT_AVAILABLE, SPLIT_VIEW
+    """
+    entry = entry_at(node, index)
+    signed = await checkpoints(node, entry.height)
+    return transparent(entry.data, [receipt(one, index, node.engine.inclusion(index, one.size)) for one in signed])
+
+
+async def statement_of(node: Node, transaction_id: bytes) -> bytes:
+    """Return what `statement_with_receipts` returns, by the entry's id.
+
+    Refuses  NO_SUCH_LEAF, RECEIPT_NOT_AVAILABLE, SPLIT_VIEW
+    """
+    found = node.engine.find(transaction_id)
+    if found is None or found.index is None:
+        raise NodeRefused(No.NO_SUCH_LEAF)
+    return await statement_with_receipts(node, found.index)
+
+
+def entry_at(node: Node, index: int) -> Entry:
+    """Return the transaction at an index of the log.
+
+    Refuses  NO_SUCH_LEAF, NOT_A_TRANSACTION (a system leaf)
+    """
+    entry = node.engine.entry(index)
+    if entry is None:
+        raise NodeRefused(No.NO_SUCH_LEAF)
+    demand(entry.data[: len(SIGN1_HEAD)] == SIGN1_HEAD, No.NOT_A_TRANSACTION)
+    return entry
+
+
+async def export(node: Node, indexes: Sequence[int], pinned_size: int | None = None) -> Export:
+    """Return a file that anyone checks offline: genesis, the changes of the directory up to there, the entries, all with receipts.
+
+    `pinned_size` is that of a checkpoint which the reader keeps: the file then proves that its roots and that one are of one log.
+
+    Refuses  NO_SUCH_LEAF, NOT_A_TRANSACTION, NOT_FINAL_YET, RECEIPT_NOT_AVAILABLE, SPLIT_VIEW
+    """
+    last = max(indexes)
+    entry_at(node, last)
+    wanted = sorted({*indexes, *(index for index in await _directory_entries(node) if index < last)})
+    items = [Item(index, await statement_with_receipts(node, index)) for index in wanted]
+    sizes = {_block(node, entry_at(node, index).height).log_size for index in wanted}
+    return Export(node.genesis.encoded(), tuple(items), _consistency(node, sizes, pinned_size))
+
+
+def consistency(node: Node, old_size: int, new_size: int) -> list[bytes]:
+    """Return the path that shows the log of `old_size` leaves to be the beginning of the one of `new_size`.
+
+    Refuses  NOT_FINAL_YET
+    """
+    demand(0 <= old_size <= new_size <= node.engine.read().chain.log.size, No.NOT_FINAL_YET, size=new_size)
+    return node.engine.consistency(old_size, new_size)
+
+
+def latest(node: Node) -> int:
+    """Return the latest final height."""
+    return node.engine.read().chain.height
+
+
+def own_day_answer(node: Node, day: int) -> StateAnswer:
+    """Return this member's signed word on the root over a day's tags so far.
+
+    Refuses  NOT_FINAL_YET: a day whose rows have left the state, or one that has not begun
+    """
+    view = node.engine.read()
+    today = day_of(view.chain.time_ms // 1_000)
+    demand(today - TAG_ROW_DAYS <= day <= today + TAG_ROW_DAYS, No.NOT_FINAL_YET, day=day)
+    at = (view.chain.height, view.chain.time_ms // 1_000)
+    tags = tuple(access.tags_of_day(view, day))
+    return sign_day(node.keys.vault.receipt_key, node.network, at, day_key(day), access_root(tags))
+
+
+async def day_answers(node: Node, day: int) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
+    """Return (a signed word on the root over an open day's tags, those tags as of the word's height) of members who together suffice.
+
+    Nobody is asked about a tag: the signer says a root, and which tags stand under it follows from our own copy of the ledger (ADR-0086).
+
+    Refuses  RECEIPT_NOT_AVAILABLE, SPLIT_VIEW
+    """
+    return await _enough(node, lambda member: _day_answer_of(node, member, day))
+
+
+def day_key(day: int) -> bytes:
+    """Return `t/ day`: what the rows of a day's tags begin with."""
+    return access.TAG_PREFIX + day.to_bytes(4, "big")
+
+
+def _tags_at(node: Node, day: int, height: int) -> tuple[bytes, ...]:
+    """Return a day's tags as they were at a height: those of entries that the log of that height holds. Tags only come to a day."""
+    size = _block(node, height).log_size if height else 0
+    rows = list(node.engine.read().scan(day_key(day)))
+    return tuple(key[len(day_key(day)) :] for key, value in rows if load(value) < size)
+
+
+async def _reached(node: Node, height: int) -> int:
+    """Wait until this node's own copy has a height that another has seen already.
+
+    Refuses  RECEIPT_NOT_AVAILABLE, after as long as one waits for a carrier
+    """
+    for _ in range(RETRY_AFTER_S * 20):
+        if node.engine.read().chain.height >= height:
+            return height
+        await asyncio.sleep(0.05)
+    raise NodeRefused(No.RECEIPT_NOT_AVAILABLE, height=height)
+
+
+# --- the parts
+
+
+async def _enough(node: Node, ask: Callable[[directory.Member], Awaitable[T]]) -> tuple[T, ...]:
+    """Ask the operator, or validators, ourselves first, until those who answered have more than two thirds of the votes.
+
+    Refuses  RECEIPT_NOT_AVAILABLE, what the operator's asking refuses, and SPLIT_VIEW from anybody's
+    """
+    view = node.members.final().view
+    if node.genesis.operator:
+        return (await ask(node.members.active(view, node.genesis.operator)),)
+    validators = [one for one in directory.members(view) if one.stage is directory.Stage.ACTIVE and one.power > 0]
+    total, reached, found = sum(one.power for one in validators), 0, []
+    for one in sorted(validators, key=lambda one: (one.id != node.id, -one.power, one.id)):
+        try:
+            found.append(await ask(one))
+        except NodeRefused as no:
+            if no.no is No.SPLIT_VIEW:
+                raise
+            continue
+        reached += one.power
+        if reached * 3 > total * 2:
+            return tuple(found)
+    raise NodeRefused(No.RECEIPT_NOT_AVAILABLE)
+
+
+async def _day_answer_of(node: Node, member: directory.Member, day: int) -> tuple[bytes, tuple[bytes, ...]]:
+    if member.id == node.id:
+        said = own_day_answer(node, day)
+        return said.encoded(), _tags_at(node, day, said.height)
+    try:
+        answer = await node.peers.get(f"{member.endpoint}{DAY_ROOTS}/{day}")
+        demand(answer.status == _OK, No.RECEIPT_NOT_AVAILABLE)
+        said = parse_answer(answer.content)
+    except (Unreachable, Malformed) as error:
+        raise NodeRefused(No.RECEIPT_NOT_AVAILABLE) from error
+    is_theirs = (said.network, said.key) == (node.network, day_key(day)) and said.is_signed_by(member.receipt_key)
+    demand(is_theirs, No.RECEIPT_NOT_AVAILABLE)
+    tags = _tags_at(node, day, await _reached(node, said.height))
+    demand(said.value_digest == access_root(tags), No.SPLIT_VIEW, member=member.id, height=said.height)
+    return answer.content, tags
+
+
+def _block(node: Node, height: int) -> Block:
+    block = node.engine.block(height) if height > 0 else None
+    if block is None:
+        raise NodeRefused(No.NOT_FINAL_YET, height=height)
+    return block
+
+
+def _consistency(node: Node, sizes: set[int], pinned_size: int | None) -> tuple[Consistency, ...]:
+    if pinned_size is None:
+        return ()
+    demand(0 < pinned_size <= node.engine.read().chain.log.size, No.NOT_FINAL_YET, size=pinned_size)
+    pairs = sorted({(min(size, pinned_size), max(size, pinned_size)) for size in sizes if size != pinned_size})
+    return tuple(Consistency(old, new, tuple(node.engine.consistency(old, new))) for old, new in pairs)
+
+
+async def _checkpoint_of(node: Node, member: directory.Member, height: int) -> Checkpoint:
+    """Return a member's signature: made here if it is us, kept from before, or fetched."""
+    if member.id == node.id:
+        return own_checkpoint(node, height)
+    row = node.journal.one("SELECT signed FROM checkpoints WHERE height = ? AND member = ? AND is_split = 0", (height, member.id))
+    if row is not None:
+        return parse_checkpoint(row[0])
+    try:
+        answer = await node.peers.get(f"{member.endpoint}{CHECKPOINTS}/{height}")
+    except Unreachable as error:
+        raise NodeRefused(No.RECEIPT_NOT_AVAILABLE, height=height) from error
+    demand(answer.status == _OK, No.RECEIPT_NOT_AVAILABLE, height=height)
+    return await _taken(node, member, height, answer.content)
+
+
+async def _taken(node: Node, member: directory.Member, height: int, signed: bytes) -> Checkpoint:
+    """Keep a checkpoint that a member signed, if it is of our own log; keep it as evidence if it is of another."""
+    try:
+        checkpoint = parse_checkpoint(signed)
+    except Malformed as error:
+        raise NodeRefused(No.RECEIPT_NOT_AVAILABLE, height=height) from error
+    is_theirs = (checkpoint.member, checkpoint.network, checkpoint.height) == (member.id, node.network, height)
+    demand(is_theirs and checkpoint.is_signed_by(member.receipt_key), No.RECEIPT_NOT_AVAILABLE, height=height)
+    block = _block(node, height)
+    is_ours = (checkpoint.size, checkpoint.root) == (block.log_size, block.log_root)
+    await node.journal.execute(
+        "INSERT INTO checkpoints VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (height, member.id, signed, int(not is_ours))
+    )
+    demand(is_ours, No.SPLIT_VIEW, member=member.id, height=height)
+    return checkpoint
+
+
+async def _directory_entries(node: Node) -> list[int]:
+    """Return the indexes of all entries that changed the directory, ascending. What was looked through once is remembered."""
+    row = node.journal.one("SELECT height FROM followed WHERE name = 'directory'")
+    since, until = (0 if row is None else row[0]), latest(node)
+    while since < until:
+        reach = min(since + _BLOCKS_AT_ONCE, until)
+        found = await asyncio.to_thread(_changes_in, node, range(since + 1, reach + 1))
+        await node.journal.write(lambda db, found=found, reach=reach: _note(db, found, reach))  # type: ignore[misc]
+        since = reach
+    return [index for (index,) in node.journal.all("SELECT entry_index FROM directory_entries ORDER BY entry_index")]
+
+
+def _note(db: sqlite3.Connection, found: list[int], reach: int) -> None:
+    db.executemany("INSERT INTO directory_entries VALUES (?) ON CONFLICT DO NOTHING", [(index,) for index in found])
+    db.execute("INSERT INTO followed VALUES ('directory', ?) ON CONFLICT DO UPDATE SET height = max(height, excluded.height)", (reach,))
+
+
+def _changes_in(node: Node, heights: range) -> list[int]:
+    found = []
+    for height in heights:
+        block = _block(node, height)
+        for data, result in zip(block.transactions, block.results, strict=True):
+            # the kind's name stands in the header as it is: what does not hold the text is not one
+            if result.index is not None and _DIRECTORY.encode() in data and parse(data).header.subject.startswith(_DIRECTORY):
+                found.append(result.index)
+    return found
