@@ -67,6 +67,24 @@ def test_a_reference_written_with_escapes_is_rewritten_too(store):
     assert (served["subject"]["reference"], served["code"]["text"]) == ("Patient/n1", '"reference": "http://x.example/Patient/7"')
 
 
+def test_links_of_other_types_are_rewritten_and_text_is_not(store):
+    basic = {
+        "resourceType": "Basic",
+        "code": {"text": f'"url": "{PATIENT}", \\"reference": "{PATIENT}"'},
+        "extension": [{"url": "http://x.example/a", "valueUri": PATIENT}, {"url": "http://x.example/b", "valueString": PATIENT}],
+    }
+    media = {"resourceType": "Media", "status": "completed", "content": {"url": PATIENT, "title": f'valueUri": "{PATIENT}'}}
+    store.process(
+        bundle(entry("POST", "Patient", {"resourceType": "Patient"}, PATIENT), entry("POST", "Basic", basic), entry("POST", "Media", media))
+    )
+    served = json.loads(store.read("Basic", "n2").body)
+    assert (served["code"], served["extension"]) == (
+        basic["code"],
+        [{"url": "http://x.example/a", "valueUri": "Patient/n1"}, {"url": "http://x.example/b", "valueString": PATIENT}],
+    )
+    assert json.loads(store.read("Media", "n3").body)["content"] == {"url": "Patient/n1", "title": f'valueUri": "{PATIENT}'}
+
+
 def test_a_conditional_reference_finds_the_one_match(store):
     put(store, DOCTOR)
     seen = observation("o", "x") | {"performer": [{"reference": "Practitioner?identifier=urn:npi|9\\|9"}]}

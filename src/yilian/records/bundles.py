@@ -25,7 +25,13 @@ from yilian.records.store import BundleOutcome, EntryOutcome, Page, Stored
 from yilian.records.writing import erase_head, head_of, require_live, require_match, write
 
 ENTRIES_MAX: Final = 50_000
-LINK: Final = re.compile(r'(?<!\\)"(reference|url|valueUri|valueUrl|valueUuid|valueOid)"\s*:\s*("(?:[^"\\]|\\.)*")')
+_VALUE: Final = r'\s*:\s*("(?:[^"\\]|\\.)*")'
+LINKS: Final = (
+    # A long literal in front lets the engine skip; the lookbehind keeps out text inside a string, where the quote has a backslash.
+    re.compile(r'"(reference)"(?<!\\"reference")' + _VALUE),
+    re.compile(r'"(url)"(?<!\\"url")' + _VALUE),
+    re.compile(r'"value(?<!\\"value)(Uri|Url|Uuid|Oid)"' + _VALUE),
+)
 _PLACEHOLDER: Final = ("urn:uuid:", "urn:oid:")
 _ORDER: Final = {"DELETE": 0, "POST": 1, "PUT": 2, "GET": 3, "HEAD": 3}
 
@@ -205,7 +211,7 @@ class Resolver:
         Refuses  Invalid: a link to an entry that is not there; PreconditionFailed: a condition that matches none or several
         """
         out = []
-        for match in LINK.finditer(document.text):
+        for match in (m for pattern in (LINKS if self.links else LINKS[:1]) for m in pattern.finditer(document.text)):
             text = match[2][1:-1] if "\\" not in match[2] else json.loads(match[2])
             target = self._target(match[1], text, at)
             if target is not None and target != text:

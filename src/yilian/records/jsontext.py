@@ -24,6 +24,8 @@ NUMBER_CHARACTERS_MAX: Final = 64
 """FHIR asks for 18 significant digits; a number of a thousand digits is an attack on whoever computes with it."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_NAME = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
+"""A member's name without escapes, and all up to its value: nearly every name there is; the others go step by step."""
 JsonValue: TypeAlias = Any
 """A value as JSON gave it: the validation, not the type, says what it is."""
 _TREE = dict[str, Any]
@@ -104,8 +106,21 @@ _Inner = dict[str, Callable[[str, int], tuple[Any, int]]]
 
 
 def _after_space(text: str, at: int) -> int:
+    if text[at : at + 1] > " ":
+        return at
     found = _SPACE.match(text, at)
     return found.end() if found else at
+
+
+def _name(text: str, at: int) -> tuple[str, int]:
+    """Return a member's name and where its value begins, step by step."""
+    if text[at] != '"':
+        raise Malformed("A member's name is expected.")
+    key, at = _scan(text, at)
+    at = _after_space(text, at)
+    if text[at] != ":":
+        raise Malformed("A colon is expected after a member's name.")
+    return key, _after_space(text, at + 1)
 
 
 def _members(text: str, at: int, inner: _Inner) -> tuple[_TREE, dict[str, Span], int]:
@@ -117,13 +132,11 @@ def _members(text: str, at: int, inner: _Inner) -> tuple[_TREE, dict[str, Span],
         return {}, spans, at + 1
     while True:
         key_at = at
-        if text[at] != '"':
-            raise Malformed("A member's name is expected.")
-        key, at = _scan(text, at)
-        at = _after_space(text, at)
-        if text[at] != ":":
-            raise Malformed("A colon is expected after a member's name.")
-        value_at = _after_space(text, at + 1)
+        named = _NAME.match(text, at)
+        if named is not None:
+            key, value_at = named[1], named.end()
+        else:
+            key, value_at = _name(text, at)
         value, at = (inner.get(key) or _scan)(text, value_at)
         pairs.append((key, value))
         spans[key] = Span(key_at, value_at, at)
