@@ -1,7 +1,9 @@
 """One resource in the store: what is kept, what is answered, and that nothing is half-written."""
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -225,6 +227,36 @@ def test_a_folder_that_is_not_there_is_said(tmp_path):
     with pytest.raises(StoreUnavailable) as no:
         SqliteStore(Path(tmp_path) / "nowhere" / "r.sqlite", keys=KeysInMemory(), network_id=NETWORK)
     assert str(no.value) == "The record database cannot be opened: check that its folder exists and may be written."
+
+
+def test_the_file_is_its_owners_alone(tmp_path):
+    with store_at(tmp_path) as store:
+        put(store, patient("a"))
+        assert {f.name: f.stat().st_mode & 0o777 for f in tmp_path.iterdir()} == {
+            f"records.sqlite{end}": 0o600 for end in ("", "-wal", "-shm")
+        }
+
+
+def test_readers_in_other_threads_never_see_half_a_transaction(tmp_path):
+    pair = [{"resource": patient(n), "request": {"method": "PUT", "url": f"Patient/{n}"}} for n in "ab"]
+    both = as_bytes({"resourceType": "Bundle", "type": "transaction", "entry": pair})
+    with store_at(tmp_path) as store:
+        written = Event()
+
+        def look():
+            seen = set()
+            while not written.is_set():
+                page = store.history(count=1000)
+                seen.add(page.total % 2 or len(page.versions) - page.total)
+            return seen
+
+        with ThreadPoolExecutor(3) as pool:
+            watching = [pool.submit(look) for _ in range(2)]
+            for _ in range(60):
+                store.process(both)
+            written.set()
+        assert [w.result() for w in watching] == [{0}, {0}]
+        assert store.history().total == 120
 
 
 def test_what_was_answered_is_there_after_opening_again(tmp_path):

@@ -99,6 +99,18 @@ class Core:
         return db
 
     @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Read several times from one state of the store: a total and its page, a chain and its end."""
+        with named():
+            db = self.reading()
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                if db.in_transaction:
+                    db.execute("COMMIT")
+
+    @contextmanager
     def writing(self) -> Iterator[Writing]:
         """Run one write transaction: all of it or nothing. Its version keys are durable before it is."""
         with self.lock:

@@ -12,7 +12,6 @@ import orjson
 from yilian.records import definitions, references, terms
 from yilian.records.core import COLUMNS, Core
 from yilian.records.indexing import parameters
-from yilian.records.schema import named
 from yilian.records.scope import Scope
 from yilian.records.searching import fetch
 from yilian.records.select import NOBODY, SHARED, Sql, all_of
@@ -42,8 +41,8 @@ def everything(core: Core, patient_id: str, scope: Scope) -> Iterator[Stored]:
     conditions = [unowned, core.selector.visible(scope, "r", as_target=True), core.selector.of_types(scope, "r")]
     handles = [core.fold(terms.HANDLE, text) for text in linked]
     for at in range(0, len(handles), PIECE):
-        with named():
-            found = fetch(core, core.reading(), "r.handle", handles[at : at + PIECE], conditions)
+        with core.snapshot() as db:
+            found = fetch(core, db, "r.handle", handles[at : at + PIECE], conditions)
         yield from found
 
 
@@ -62,8 +61,7 @@ def _walk(core: Core, where: Sql) -> Iterator[Stored]:
     """Yield resources piece by piece, by row; no statement stays open between pieces."""
     after = 0
     while True:
-        with named():
-            db = core.reading()
+        with core.snapshot() as db:
             rows = db.execute(
                 f"SELECT {COLUMNS} FROM resource r JOIN version v ON v.id=r.head WHERE {where.text} AND r.id>? ORDER BY r.id LIMIT {PIECE}",
                 (*where.bound, after),

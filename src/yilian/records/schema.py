@@ -58,6 +58,8 @@ SENTENCES: Final = (
     ("not a database", "The record database is damaged or not ours: restore it from a backup; nothing was written."),
     ("locked", "The record database is locked by another process: stop it, then try again."),
     ("readonly", "The record database cannot be written: check its owner and the volume's mount options."),
+    ("no such file", "The record database cannot be opened: check that its folder exists and may be written."),
+    ("permission denied", "The record database cannot be opened: check that its folder exists and may be written."),
     ("unable to open", "The record database cannot be opened: check that its folder exists and may be written."),
     ("disk i/o", "The disk under the record database fails: check the volume; nothing of this request was written."),
 )
@@ -80,10 +82,13 @@ def named() -> Iterator[None]:
 
 def connect(path: Path, *, for_writing: bool) -> sqlite3.Connection:
     """Open one connection with our settings; the tables are there afterwards."""
+    if for_writing:
+        path.touch(mode=0o600)  # SQLite gives its journal the same rights
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=BUSY_MS / 1000)
     db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
     db.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
     db.execute(f"PRAGMA mmap_size={MMAP_BYTES}")
+    db.execute("PRAGMA temp_store=MEMORY")  # no sorted names in a temporary file
     if for_writing:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")

@@ -110,8 +110,8 @@ class SqliteStore:
 
         Refuses  NotFound, Gone (a deletion)
         """
-        with named():
-            stored = history.version_of(self.core, self.core.reading(), resource_type, resource_id, version_id, scope)
+        with self.core.snapshot() as db:
+            stored = history.version_of(self.core, db, resource_type, resource_id, version_id, scope)
         if stored.is_deleted:
             raise Gone("This version is a deletion.", resource_type)
         return stored
@@ -170,16 +170,16 @@ class SqliteStore:
         """
         if resource_type is not None and not resource_type.isalpha():
             raise BadQuery("R4 has no such type.")
-        with named():
-            return history.history(self.core, self.core.reading(), (resource_type, resource_id), since_s, count, cursor, scope)
+        with self.core.snapshot() as db:
+            return history.history(self.core, db, (resource_type, resource_id), since_s, count, cursor, scope)
 
     def search(self, query: Query, scope: Scope = EVERYTHING, cursor: str | None = None) -> Page:
         """Return one page of a search, of what both the query's own scope and `scope` allow.
 
         Refuses  BadQuery
         """
-        with named():
-            return search(self.core, self.core.reading(), query.narrowed_to(scope), cursor)
+        with self.core.snapshot() as db:
+            return search(self.core, db, query.narrowed_to(scope), cursor)
 
     def process(self, bundle: bytes) -> BundleOutcome:
         """Carry out a batch (each entry alone) or a transaction (all or nothing).
@@ -211,8 +211,8 @@ class SqliteStore:
 
     def pending_for_anchor(self, limit: int | None = None) -> Pending:
         """Return what the next tick covers; call `anchored` with it once that tick is final."""
-        with named():
-            return anchors.pending(self.core.reading(), limit)
+        with self.core.snapshot() as db:
+            return anchors.pending(db, limit)
 
     def anchored(self, tick_index: int, pending: Pending) -> None:
         """Remember that the tick with this ledger index is final."""
@@ -223,6 +223,5 @@ class SqliteStore:
 
         Refuses  NotFound
         """
-        with named():
-            db = self.core.reading()
+        with self.core.snapshot() as db:
             return anchors.proof(self.core, db, history.version_of(self.core, db, resource_type, resource_id, version_id, EVERYTHING))
