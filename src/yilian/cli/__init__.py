@@ -14,6 +14,7 @@ from yilian.cli.frame import Command, Output, attempt
 COMMANDS = (
     "node",
     "verify",
+    "show",
     "snapshot",
     "bench",
 )
