@@ -51,9 +51,11 @@ class Matches:
     source: str
     where: str
     bound: tuple[Any, ...]
+    row: str = "r.id"
+    """The row's number as the driver has it: in its order nothing needs to be sorted."""
 
-    def select(self, columns: str, join: str = "", rest: str = "") -> str:
-        return f"SELECT {columns} {self.source} {join} WHERE {self.where} {rest}"
+    def select(self, columns: str, rest: str = "") -> str:
+        return f"SELECT {columns} {self.source} WHERE {self.where} {rest}"
 
 
 TRUE, FALSE = Sql("1"), Sql("0")
@@ -363,8 +365,9 @@ class Selector:
         where = all_of([*fixed, *(p.probe for p in postings if p is not driver)])
         if driver is None:
             return Matches("FROM resource r", where.text, where.bound)
-        source = f"FROM ({driver.select.text}) d CROSS JOIN resource r ON r.id=d.{_column_of(driver)}"
-        return Matches(source, where.text, driver.select.bound + where.bound)
+        row = f"d.{_column_of(driver)}"
+        source = f"FROM ({driver.select.text}) d CROSS JOIN resource r ON r.id={row}"
+        return Matches(source, where.text, driver.select.bound + where.bound, row)
 
 
 def _column_of(posting: Posting) -> str:
