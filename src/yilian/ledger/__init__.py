@@ -2,7 +2,8 @@
 
 Files, in the order of an entry's life: `genesis` (who may carry), `screening` (form and signatures), `nonces` (once only), `versions` and
 `composed` (the contracts), `apply` (the step), `daily` (the day's leaf), `log`, `lthash`, `chain` (what a block adds up to), `receipts` and
-`answers` (what members sign about it), `snapshots` (how it is handed on), `verify` (how a stranger checks it).
+`answers` (what members sign about it), `snapshots` (how it is handed on), `verify` and `recordproof`
+(how a stranger checks it).
 """
 
 from yilian.ledger.answers import StateAnswer, parse_answer, sign_answer, sign_day
@@ -23,6 +24,7 @@ from yilian.ledger.receipts import (
     split_transparent,
     transparent,
 )
+from yilian.ledger.recordproof import Anchored, NotAnchored, RecordProof, VerifiedRecord, parse_record_proof, verify_record
 from yilian.ledger.screening import KeyTable, Screened, screen
 from yilian.ledger.snapshots import Manifest, Restore, SnapshotRejected, chunks, describe, parse_manifest
 from yilian.ledger.verify import Consistency, Export, Item, NotProven, Report, Verified, parse_export, verify
@@ -33,6 +35,7 @@ __all__ = [
     "NEWEST",
     "RESTART_SKIP",
     "WINDOW",
+    "Anchored",
     "Applied",
     "BlockHeader",
     "Chain",
@@ -49,9 +52,11 @@ __all__ = [
     "Manifest",
     "Node",
     "NodeStore",
+    "NotAnchored",
     "NotProven",
     "Overlay",
     "Proven",
+    "RecordProof",
     "Report",
     "Restore",
     "Result",
@@ -60,6 +65,7 @@ __all__ = [
     "SnapshotRejected",
     "StateAnswer",
     "Verified",
+    "VerifiedRecord",
     "VersionMissing",
     "access_root",
     "apply",
@@ -76,6 +82,7 @@ __all__ = [
     "parse_export",
     "parse_genesis",
     "parse_manifest",
+    "parse_record_proof",
     "receipt",
     "root_at",
     "rules_of",
@@ -87,4 +94,5 @@ __all__ = [
     "start",
     "transparent",
     "verify",
+    "verify_record",
 ]

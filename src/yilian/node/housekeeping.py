@@ -1,7 +1,7 @@
 """What must happen later and must not be forgotten: tags to be skipped, entries to be marked unsent, releases left open by a crash.
 
 Each duty is a row, written before anybody was told; this task carries it out when it is woken, and again after a pause when the ledger was
-unreachable. Duties of other files (anchor ticks, referrals) are added with `every` and `also`.
+unreachable. Duties of other files (anchor ticks, referrals) are added with `duty`; one that has its time asks for it with `wake_in`.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Housekeeping:
     _wanted: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
     _node: Node | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     async def start(self, node: Node) -> None:
         """Do what is done on start, then begin."""
@@ -57,8 +58,25 @@ class Housekeeping:
         """Say that a duty has been written down."""
         self._wanted.set()
 
+    def wake_in(self, wait_s: float) -> None:
+        """Wake after a while, for a duty that has its time. Of several such wishes the earliest counts; the others wish again then."""
+        loop = asyncio.get_running_loop()
+        at = loop.time() + wait_s
+        if self._timer is not None and self._timer.when() <= at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.wake()
+
     async def stop(self) -> None:
         """Carry out once more what can be, then end."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
