@@ -9,7 +9,7 @@ from yilian.wallet.client import Act, WalletClient, WalletGone, spawn
 from yilian.wallet.findings import Fault, Finding
 from yilian.wallet.members import MemberKeys, Members
 from yilian.wallet.refusals import No, WalletRefused
-from yilian.wallet.state import Chart, Grant, WalletState, parse_state
+from yilian.wallet.state import Chart, Grant, SeenHead, WalletState, parse_state
 from yilian.wallet.wallet import ToSubmit, Wallet, Wish
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Members",
     "No",
     "Question",
+    "SeenHead",
     "ToSubmit",
     "Wallet",
     "WalletClient",
