@@ -114,7 +114,7 @@ class Life(RuleBasedStateMachine):
         yes = sum(self.power[name] for name, is_yes in self.ballots[index].items() if is_yes and self.awake(name))
         return yes * 3 > sum(self.power.values()) * 2
 
-    @rule(seconds=st.sampled_from([1, DAY_S, 29 * DAY_S, 30 * DAY_S]), blocks=st.sampled_from([0, 1, 999, 1_000]))
+    @rule(seconds=st.sampled_from([1, 1, DAY_S, 30 * DAY_S - 1, 30 * DAY_S]), blocks=st.sampled_from([0, 1, 999, 1_000]))
     def time_goes_on(self, seconds, blocks):
         self.now_s += seconds
         self.height += blocks
@@ -133,13 +133,26 @@ class Life(RuleBasedStateMachine):
                 st.builds(SetRules, st.integers(1, 4), st.integers(self.height + 998, self.height + 1_002)),
             )
         )
+        index = self.put(proposer, change)
+        return multiple() if index is None else index
+
+    @rule(proposer=MEMBERS, member=MEMBERS, first=st.integers(0, 3))
+    def two_proposals_race(self, proposer, member, first):
+        """Two changes that were possible when they were proposed; the first to be carried may make the other impossible."""
+        choices = [Remove(member), SetPower(member, 0), Rotate(member, 1, key("key 0")), Rotate(member, 1, key("key 1"))]
+        indexes = [self.put(proposer, change) for change in (choices[first], choices[0], choices[2])]
+        for index in indexes:
+            for voter in NAMES if index is not None else ():
+                self.cast(index, voter, yes=True)
+
+    def put(self, proposer, change):
         reason = self.decide("directory.propose", directory.propose_change(change), proposer)
         if not self.votes(proposer):
             assert reason is Reason.NOT_A_VOTER
-            return multiple()
+            return None
         assert reason is self.why_not(change)
         if reason is not None:
-            return multiple()
+            return None
         index = self.index - 1
         self.opened[index] = (change, self.now_s)
         self.ballots[index] = {proposer: True}
@@ -151,8 +164,16 @@ class Life(RuleBasedStateMachine):
             self.carried.add(index)
             self.make(self.opened[index][0])
 
-    @rule(index=proposals, voter=MEMBERS, yes=st.sampled_from([True, True, True, False]))
+    @rule(index=proposals, voter=MEMBERS, yes=st.booleans())
     def vote(self, index, voter, yes):
+        self.cast(index, voter, yes)
+
+    @rule(index=proposals, voters=st.permutations(NAMES))
+    def all_vote_yes(self, index, voters):
+        for voter in voters:
+            self.cast(index, voter, yes=True)
+
+    def cast(self, index, voter, yes):
         ballot = self.ballots[index]
         change, opened_s = self.opened[index]
         reason = self.decide("directory.vote", directory.Vote(index, yes=yes), voter)
@@ -171,8 +192,10 @@ class Life(RuleBasedStateMachine):
             elif yes:
                 self.settle(index)
 
-    @rule(carrier=st.sampled_from(["regulator-1", "regulator-1", "clinic-1"]), member=MEMBERS)
-    def suspend(self, carrier, member):
+    @rule(carrier=st.sampled_from(["regulator-1", "regulator-1", "clinic-1"]), member=MEMBERS, wavers=st.sampled_from([True, True, False]))
+    def suspend(self, carrier, member, wavers):
+        if wavers:
+            return
         reason = self.decide("directory.suspend", directory.Suspend(member, key("reason")), carrier)
         if carrier != "regulator-1" or not self.awake(carrier):
             assert reason is Reason.NOT_THE_REGULATOR
