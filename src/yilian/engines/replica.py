@@ -8,6 +8,7 @@ Source   design 02 "Engines": persist as a whole or not at all, acknowledge afte
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,8 +28,10 @@ from yilian.ledger import (
     Applied,
     BlockHeader,
     Chain,
+    Frontier,
     Genesis,
     KeyTable,
+    Node,
     Result,
     Screened,
     apply,
@@ -40,6 +43,7 @@ from yilian.ledger import (
 )
 
 TAG_SIZE = 16
+_HORIZON = "horizon"
 _BLOCKS_AT_ONCE = 16  # read for a follower in one query
 _PLACES_AT_ONCE = 256
 _BLOCKS_KEPT = 16  # parsed blocks in memory: what was just committed is what receipts ask for
@@ -69,6 +73,7 @@ class Replica:
         self._moment = Moment()
         self._tiles = Tiles(store.tile, chain.log.size)
         self._recent: dict[int, Block] = {}
+        self._horizon = int.from_bytes(store.fact(_HORIZON) or b"", "big")  # leaves before it are not here: a snapshot stands for them
         if root_at(self._tiles, chain.log.size) != chain.log.root():
             raise StoreCorrupt(store.path, "the log's nodes do not give its root")
         keys = directory.key_table(View(chain, self._moment, self._cache, store.get, store.scan))
@@ -156,6 +161,27 @@ class Replica:
         header = BlockHeader(chain.height + 1, max(chain.time_ms + 1, now_ms), self.genesis.operator)
         return self.commit(self.decide(header, transactions, known))
 
+    def restore(self, chain: Chain, rows: Mapping[bytes, bytes]) -> None:
+        """Go on from a snapshot that `ledger.Restore` has checked; only a copy that has no block yet may.
+
+        What came before the snapshot's height is not here: neither its blocks, nor its entries, nor proofs of them.
+        """
+        assert self.chain.height == 0, "a copy that has blocks is not thrown away for a snapshot"
+        gone: Writes = {key: None for key, _ in self._store.scan(b"") if key not in rows}
+        replaced: Writes = {key: self._store.get(key) for key in (*gone, *rows)}
+        marker = BlockRow(chain.height, chain.time_ms, "", chain.app_hash, chain.log.size, chain.log.root(), encode_body((), (), ()))
+        after = self._moment.end(replaced)
+        facts = {_HORIZON: chain.log.size.to_bytes(8, "big")}
+        self._store.commit(Change(chain.encoded(), {**gone, **rows}, marker, [], self._tiles.grow(_peaks(chain.log))), facts)
+        self._horizon = chain.log.size
+        self._cache, self._moment = Cache(), after
+        view = View(chain, after, self._cache, self._store.get, self._store.scan)
+        self._final = View(replace(chain, keys=directory.key_table(view)), after, self._cache, self._store.get, self._store.scan)
+
+    def at_one_moment(self) -> AbstractContextManager[tuple[bytes, Iterator[tuple[bytes, bytes]]]]:
+        """Give the chain and the state's rows in key order as they are now, whatever is committed meanwhile."""
+        return self._store.at_one_moment()
+
     def checkpoint(self) -> None:
         """Bring the store's write-ahead log into its file."""
         self._store.checkpoint()
@@ -212,7 +238,7 @@ class Replica:
 
     def entry(self, index: int) -> Entry | None:
         """Return the leaf at `index`; None if the final log is not that long."""
-        if not 0 <= index < self.chain.log.size:
+        if not self._horizon <= index < self.chain.log.size:
             return None
         row = self._store.block_of_leaf(index)
         if row is None:
@@ -228,16 +254,19 @@ class Replica:
     def inclusion(self, index: int, size: int) -> list[bytes]:
         """Return the audit path of leaf `index` in the final log's first `size` leaves."""
         self._require_final(size)
+        self._require_held(index)
         return inclusion(self._tiles, index, size)
 
     def consistency(self, old_size: int, new_size: int) -> list[bytes]:
         """Return the proof that the first `new_size` leaves begin with the first `old_size`."""
         self._require_final(new_size)
+        self._require_held(old_size or self._horizon)
         return consistency(self._tiles, old_size, new_size)
 
     def log_root(self, size: int) -> bytes:
         """Return the root of the first `size` leaves."""
         self._require_final(size)
+        self._require_held(size or self._horizon)
         return root_at(self._tiles, size)
 
     def access_tags(self, day: int) -> tuple[bytes, ...]:
@@ -282,6 +311,10 @@ class Replica:
         if not 0 <= size <= self.chain.log.size:
             raise ValueError(f"the final log has {self.chain.log.size} leaves, not {size}")
 
+    def _require_held(self, at: int) -> None:
+        if at < self._horizon:
+            raise LookupError("this copy began with a snapshot and does not hold the log before it: ask another member for this proof")
+
     def _parsed(self, row: BlockRow) -> Block:
         try:
             transactions, results, leaves = decode_body(row.body, row.log_size)
@@ -293,6 +326,14 @@ class Replica:
 def answer_of(block: Block, result: Result) -> Committed:
     """Return the answer to a transaction, from the block that holds it."""
     return Committed(result.id, result.index, block.height, block.time_ms, result.reason, result.facts)
+
+
+def _peaks(log: Frontier) -> Iterator[Node]:
+    """Yield the full subtrees that a log splits into, the largest first."""
+    start = 0
+    for level, digest in zip([level for level in reversed(range(log.size.bit_length())) if log.size >> level & 1], log.peaks, strict=True):
+        yield level, start >> level, digest
+        start += 1 << level
 
 
 def _row(block: Block) -> BlockRow:

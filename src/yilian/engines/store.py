@@ -276,6 +276,18 @@ class Store:
             finally:
                 connection.close()
 
+    @contextmanager
+    def at_one_moment(self) -> Iterator[tuple[bytes, Iterator[tuple[bytes, bytes]]]]:
+        """Give the chain and the state's rows in key order as they are now, whatever is committed meanwhile; one thread throughout."""
+        with self._guarded():
+            connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, isolation_level=None)
+            try:
+                connection.execute("BEGIN")
+                chain = connection.execute("SELECT value FROM facts WHERE name = 'chain'").fetchone()[0]
+                yield chain, iter(connection.execute("SELECT key, value FROM state ORDER BY key"))
+            finally:
+                connection.close()
+
     def check(self) -> None:
         """Let SQLite check its own pages.
 
