@@ -124,7 +124,10 @@ class _Replay:
         self._export = export
         self._pinned = pinned
         self._state = Rows()
-        self._state.take(start(genesis)[1])
+        try:
+            self._state.take(start(genesis)[1])
+        except ValueError as error:
+            raise NotProven(f"no network begins with this genesis ({error})") from error
         self._last_index = -1
         self._roots: dict[int, bytes] = {}
 
