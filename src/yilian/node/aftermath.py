@@ -147,5 +147,6 @@ async def forget_bodies(node: Node) -> None:
     row = node.journal.one("SELECT 1 FROM releases WHERE body_sealed IS NOT NULL AND prepared_at_s < ? LIMIT 1", (before_s,))
     if row is not None:
         await node.journal.execute(
-            "UPDATE releases SET body_sealed = NULL WHERE body_sealed IS NOT NULL AND prepared_at_s < ? AND stage NOT IN (2, 3)", (before_s,)
+            "UPDATE releases SET body_sealed = NULL WHERE body_sealed IS NOT NULL AND prepared_at_s < ? AND stage NOT IN (2, 3)",
+            (before_s,),
         )

@@ -13,7 +13,6 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Any, Final
 
-from yilian.base.artefacts import detail, own_key
 from yilian.base.codec import encode, load
 from yilian.base.digests import sha256
 from yilian.base.merkle import inclusion_path, leaf_hash, root
@@ -132,27 +131,7 @@ async def _settled(node: Node, number: int, committed: Committed) -> None:
     await node.journal.write(update)
 
 
-# --- the own staff's readings
-
-
-async def note_own_reading(node: Node, chart: Chart, audit_event: bytes) -> int:
-    """Write down that the holder's own staff read a chart, and return the reading's number; the next tick covers it."""
-    at_s, chart_key = node.members.now_s(), node.keys.chart_key(chart.id)
-
-    def insert(db: sqlite3.Connection) -> int:
-        (last,) = db.execute("SELECT coalesce(max(number), 0) FROM own_readings").fetchone()
-        number: int = last + 1
-        leaf = detail(own_key(chart_key, node.network, number), node.network, audit_event)
-        sealed = node.keys.seal(chart.patient_id, audit_event, own_context(number))
-        db.execute("INSERT INTO own_readings VALUES (?, ?, ?, ?, ?, NULL, NULL)", (number, chart.id, at_s, leaf, sealed))
-        return number
-
-    return await node.journal.write(insert)
-
-
-def own_context(number: int) -> bytes:
-    """Return what a reading's sealed AuditEvent is bound to."""
-    return encode(["own", number])
+# --- the own staff's readings (written by `ownuse`)
 
 
 def own_readings(node: Node, chart: Chart, after: int = 0, count: int = 100) -> tuple[OwnReadingProof, ...]:
@@ -168,7 +147,7 @@ def own_readings(node: Node, chart: Chart, after: int = 0, count: int = 100) -> 
         if tick_index not in leaves:
             of_tick = node.journal.all("SELECT leaf FROM own_readings WHERE tick_index = ? ORDER BY position", (tick_index,))
             leaves[tick_index] = [leaf_hash(leaf) for (leaf,) in of_tick]
-        event = node.keys.open(chart.patient_id, sealed, own_context(number))
+        event = node.keys.open(chart.patient_id, sealed, encode(["own", node.id]))
         path = tuple(inclusion_path(leaves[tick_index], position))
         proofs.append(OwnReadingProof(number, event, tick_index, position, len(leaves[tick_index]), path))
     return tuple(proofs)

@@ -81,7 +81,10 @@ def audit_event(access: Access) -> bytes:
             "outcome": "0",
             "purposeOfEvent": [{"coding": [{"system": ACT_REASON, "code": access.purpose}]}],
             "agent": _agents(access),
-            "source": {"observer": _member(access.holder), "type": [{"system": "http://terminology.hl7.org/CodeSystem/security-source-type", "code": "4"}]},
+            "source": {
+                "observer": _member(access.holder),
+                "type": [{"system": "http://terminology.hl7.org/CodeSystem/security-source-type", "code": "4"}],
+            },
             "entity": _entities(access),
         }
     )
@@ -97,10 +100,52 @@ _REST_CODES: Final = {
 }
 
 
+def own_event(  # noqa: PLR0913 - the facts of one event, each named
+    *,
+    member: str,
+    practitioner: bytes | None,
+    interaction: tuple[str, str],
+    patient: bytes | None,
+    at_ms: int,
+    request_hash: bytes,
+    salt: bytes,
+) -> bytes:
+    """Return the AuditEvent of an interaction of the member's own staff or software; `interaction` is (FHIR interaction, type)."""
+    who = _member(member) if practitioner is None else _identified(CREDENTIAL_SYSTEM, practitioner)
+    details = [
+        {"type": "resource-type", "valueString": interaction[1] or "*"},
+        {"type": "request-salt", "valueBase64Binary": _base64(salt)},
+        {"type": "request-hash", "valueBase64Binary": _base64(request_hash)},
+    ]
+    entities: list[dict[str, Any]] = [{"what": {"display": interaction[0]}, **_kind("2", "24"), "detail": details}]
+    if patient is not None:
+        entities.insert(0, {"what": _identified(PATIENT_SYSTEM, patient), **_kind("1", "1")})
+    return orjson.dumps(
+        {
+            "resourceType": "AuditEvent",
+            "type": {"system": "http://terminology.hl7.org/CodeSystem/audit-event-type", "code": "rest"},
+            "subtype": [{"system": _REST, "code": interaction[0]}],
+            "action": _ACTIONS.get(interaction[0], "E"),
+            "recorded": instant(at_ms),
+            "outcome": "0",
+            "agent": [{"who": who, "requestor": True}],
+            "source": {"observer": _member(member)},
+            "entity": entities,
+        }
+    )
+
+
+_ACTIONS: Final = {"create": "C", "read": "R", "vread": "R", "update": "U", "delete": "D"}
+
+
 def _agents(access: Access) -> list[dict[str, Any]]:
     source = {"type": {"coding": [{"system": _DCM, "code": "110153"}]}, "who": _member(access.holder), "requestor": False}
     destination = {"type": {"coding": [{"system": _DCM, "code": "110152"}]}, "who": _member(access.requester), "requestor": False}
-    who = _identified(CREDENTIAL_SYSTEM, access.practitioner) if access.practitioner is not None else _identified(PATIENT_SYSTEM, access.patient or b"")
+    who = (
+        _identified(CREDENTIAL_SYSTEM, access.practitioner)
+        if access.practitioner is not None
+        else _identified(PATIENT_SYSTEM, access.patient or b"")
+    )
     kind = "IRCP" if access.practitioner is not None else "PATSBJ"
     person = {
         "type": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": kind}]},

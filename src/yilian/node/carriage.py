@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from yilian.base.codec import Malformed, decode
-from yilian.base.kinds import Kind, by_number
 from yilian.base.keys import PUBLIC_KEY_SIZE, SIGNATURE_SIZE
+from yilian.base.kinds import Kind, by_number
 from yilian.base.transaction import APPROVALS_MAX, Approval, Header, act_bytes, assemble
 from yilian.contracts import access, anchor, consent, directory, referral
 from yilian.engines import Committed, Engine, EngineStopped

@@ -11,8 +11,8 @@ from typing import Final
 from urllib.parse import urlencode
 
 from yilian.base.artefacts import intent_statement
-from yilian.base.terms import ORDINARY
 from yilian.base.keys import is_signed
+from yilian.base.terms import ORDINARY
 from yilian.contracts.access import SESSION_S, Basis
 from yilian.node.asking import ReleaseCall
 from yilian.node.member import Node

@@ -105,7 +105,20 @@ async def enrol(nonce: bytes, answer: EnrolAnswer, node: Node) -> Relationship:
         sealed_chart_key=seal_to_patient(answer.sealing_key, info, node.keys.chart_key(chart.id)),
     )
     kid = kid_of(answer.relationship_key)
-    bound = (answer.relationship_key, kid, answer.sealing_key, generation, level, method, clerks, final.now_s, final.height, nonce, pack(said), chart.id)
+    bound = (
+        answer.relationship_key,
+        kid,
+        answer.sealing_key,
+        generation,
+        level,
+        method,
+        clerks,
+        final.now_s,
+        final.height,
+        nonce,
+        pack(said),
+        chart.id,
+    )
 
     def update(db: sqlite3.Connection) -> None:
         (others,) = db.execute("SELECT count(*) FROM charts WHERE kid = ? AND chart <> ?", (kid, chart.id)).fetchone()

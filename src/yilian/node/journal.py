@@ -111,7 +111,7 @@ def _in_savepoint(db: sqlite3.Connection, job: Job[Any]) -> Any:  # noqa: ANN401
         outcome = job(db)
     except sqlite3.IntegrityError:
         raise
-    except Exception as ended:  # noqa: BLE001 - handed to who asked, who raises it: a defect in one job is not the other jobs'
+    except Exception as ended:
         if isinstance(ended, sqlite3.Error):
             raise
         db.execute("ROLLBACK TO job")

@@ -25,6 +25,7 @@ from yilian.node.housekeeping import Housekeeping
 from yilian.node.journal import Journal
 from yilian.node.keys import Keys
 from yilian.node.limits import Limits
+from yilian.node.logins import Logins
 from yilian.node.members import Members
 from yilian.node.releases import Releases
 from yilian.node.settings import Folder, Settings, SettingsWrong, checked, read_settings, write_settings
@@ -58,6 +59,7 @@ class Node:
     charts: Charts
     carriage: Carriage
     tokens: Tokens
+    logins: Logins
     flight: Flight
     limits: Limits
     grants: Grants
@@ -160,12 +162,13 @@ async def opened(path: Path, engine: Engine, *, passphrase: str | None = None, c
         vault.close()
 
 
-def _node(  # noqa: PLR0913 - the one place where the parts are named together
+def _node(
     settings: Settings, folder: Folder, engine: Engine, keys: Keys, store: RecordStore, journal: Journal, peers: Peers, clock: Clock
 ) -> Node:
     members = Members(engine, clock)
     charts = Charts(journal, keys)
     own_client = SigningKey(folder.own_client.read_bytes()).public_key
+    tokens = Tokens(settings, keys, journal, members, own_client)
     return Node(
         settings=settings,
         folder=folder,
@@ -178,7 +181,8 @@ def _node(  # noqa: PLR0913 - the one place where the parts are named together
         members=members,
         charts=charts,
         carriage=Carriage(settings.id, keys, engine, members),
-        tokens=Tokens(settings, keys, journal, members, own_client),
+        tokens=tokens,
+        logins=Logins(tokens, peers, members),
         flight=Flight(),
         limits=Limits(members.now_s),
         grants=Grants(settings.id, journal, keys, charts),

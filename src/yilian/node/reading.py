@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from yilian.node import bundles
 from yilian.node.refusals import No, NodeRefused, demand
-from yilian.records import Gone, NotFound, RecordFault, RecordStore, Scope, Stored, parse_query, searchset
+from yilian.records import EVERYTHING, Gone, NotFound, RecordFault, RecordStore, Scope, Stored, parse_query, searchset
 
 PREFIX: Final = "/fhir/"
 FHIR_JSON: Final = "application/fhir+json"
@@ -26,7 +26,15 @@ HISTORY_COUNT_MAX: Final = 200
 EMERGENCY_TARGET: Final = "/fhir/Patient/$emergency"
 # Blood group and rhesus: LOINC 882-1, 883-9, 10331-7; of any age, unlike other results
 BLOOD_GROUP: Final = "882-1,883-9,10331-7"
-EMERGENCY_TYPES: Final = ("AllergyIntolerance", "Condition", "MedicationRequest", "MedicationStatement", "Device", "DeviceUseStatement", "Procedure")
+EMERGENCY_TYPES: Final = (
+    "AllergyIntolerance",
+    "Condition",
+    "MedicationRequest",
+    "MedicationStatement",
+    "Device",
+    "DeviceUseStatement",
+    "Procedure",
+)
 RESULT_TYPES: Final = ("Observation", "DiagnosticReport")
 RESULTS_S: Final = 90 * 86_400  # design 04: 90 days of results
 ADVANCE_DIRECTIVE: Final = "http://terminology.hl7.org/CodeSystem/consentscope|adr"
@@ -226,3 +234,6 @@ def emergency_handle(target: Target) -> tuple[str, str]:
     system, _, value = pairs[0][1].partition("|")
     demand(bool(system and value) and "\\" not in value, No.NOT_FOR_EMERGENCIES)
     return system, value
+
+
+__all__ = ["EVERYTHING", "FHIR_JSON", "NDJSON", "RESULTS_S", "Answer", "Target", "answer", "emergency_handle", "parse_target"]

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from dataclasses import dataclass
 from typing import Final
 
 import orjson
 
+from yilian.base.artefacts import ReadRequest
 from yilian.base.codec import encode
 from yilian.base.digests import grant_tag, key_tag
 from yilian.base.keys import is_signed, kid_of
@@ -24,6 +26,7 @@ from yilian.engines import Committed
 from yilian.node import auditing, reading
 from yilian.node.asking import Offer, ReleaseCall
 from yilian.node.carriage import act_of
+from yilian.node.charts import Chart
 from yilian.node.emergency import by_emergency
 from yilian.node.member import Node
 from yilian.node.members import Finality
@@ -38,7 +41,7 @@ RECORD_KIND: Final = "access.record"
 HEADER_LEFT_S_MIN: Final = 5  # an offer whose envelope ends sooner is made anew
 
 
-class OfferedAnew(Exception):  # noqa: N818 - an answer: check this one, and approve again
+class OfferedAnew(Exception):
     """What was approved can no longer be entered as it stands; nothing was. Here is what can."""
 
     def __init__(self, offer: Offer) -> None:
@@ -116,56 +119,79 @@ def _raise_if_ended(stage: int, reason: int | None) -> None:
 
 def _fixed(call: ReleaseCall, right: Right, answer: reading.Answer, final: Finality, node: Node) -> Prepared:
     """Return the release with its bytes, its AuditEvent and its first offer, all fixed."""
-    read, chart = call.read, right.chart
-    request_salt, salt = secrets.token_bytes(auditing.SALT_SIZE), secrets.token_bytes(auditing.SALT_SIZE)
-    audit_event = auditing.audit_event(
-        auditing.Access(
-            holder=node.id,
-            requester=read.requester,
-            basis=right.basis,
-            interaction=answer.interaction,
-            type=answer.type,
-            purpose=read.purpose,
-            at_ms=max(node.members.clock_ms(), final.view.chain.time_ms),
-            request_id=read.request_id,
-            practitioner=call.practitioner,
-            patient=None if chart.r_key is None else kid_of(chart.r_key),
-            control_key=read.control_key,
-            challenge=right.challenge,
-            reason=call.reason,
-            request_hash=auditing.salted(request_salt, read.statement(node.network)),
-            response_hash=auditing.salted(salt, answer.body),
-        )
-    )
-    prepared = Prepared(
-        request_id=read.request_id,
-        digest=call.digest(node.network),
-        requester=read.requester,
-        practitioner=call.practitioner,
-        purpose=read.purpose,
-        basis=right.basis,
-        chart=chart,
-        control_key=read.control_key,
-        approver=right.approver,
-        holder_key=None if right.grant is None else right.grant.holder_key,
-        answer=answer,
-        audit_event=audit_event,
-        request_salt=request_salt,
-        salt=salt,
-        prepared_at_s=final.now_s,
-        month=month_of(final.now_s),
-        number=-1,
-        tag=b"",
-        opens=right.opens,
-        session=right.session,
-        offer=_NO_OFFER,
-        exp_s=0,
-    )
+    by = _By(call.digest(node.network), call.practitioner, right.approver, right.challenge, call.reason)
+    prepared = _audited(call.read, by, right.chart, right.basis, answer, node)
+    prepared.holder_key = None if right.grant is None else right.grant.holder_key
+    prepared.opens, prepared.session = right.opens, right.session
     _offer(prepared, final, node)
     return prepared
 
 
-_NO_OFFER: Final = Offer(b"", b"", b"", b"", b"")
+@dataclass(frozen=True, slots=True)
+class _By:
+    """Who a release is for, besides what was read: the call's digest, the practitioner, whose approval is awaited, H(Q), a reason."""
+
+    digest: bytes
+    practitioner: bytes | None
+    approver: bytes
+    challenge: bytes | None = None
+    reason: str | None = None
+
+
+def _audited(read: ReadRequest, by: _By, chart: Chart, basis: Basis, answer: reading.Answer, node: Node) -> Prepared:
+    """Return the release with its AuditEvent, no offer made yet."""
+    request_salt, salt = secrets.token_bytes(auditing.SALT_SIZE), secrets.token_bytes(auditing.SALT_SIZE)
+    now_s = node.members.final().now_s
+    audit_event = auditing.audit_event(
+        auditing.Access(
+            holder=node.id,
+            requester=read.requester,
+            basis=basis,
+            interaction=answer.interaction,
+            type=answer.type,
+            purpose=read.purpose,
+            at_ms=max(node.members.clock_ms(), now_s * 1_000),
+            request_id=read.request_id,
+            practitioner=by.practitioner,
+            patient=None if chart.r_key is None else kid_of(chart.r_key),
+            control_key=read.control_key,
+            challenge=by.challenge,
+            reason=by.reason,
+            request_hash=auditing.salted(request_salt, read.statement(node.network)),
+            response_hash=auditing.salted(salt, answer.body),
+        )
+    )
+    return Prepared(
+        request_id=read.request_id,
+        digest=by.digest,
+        requester=read.requester,
+        practitioner=by.practitioner,
+        purpose=read.purpose,
+        basis=basis,
+        chart=chart,
+        control_key=read.control_key,
+        approver=by.approver,
+        answer=answer,
+        audit_event=audit_event,
+        request_salt=request_salt,
+        salt=salt,
+        prepared_at_s=now_s,
+        month=month_of(now_s),
+    )
+
+
+async def prepare_own(read: ReadRequest, digest: bytes, chart: Chart, answer: reading.Answer, node: Node) -> Prepared:
+    """Fix a patient's own reading: PREPARED, awaiting nobody's approval."""
+    prepared = _audited(read, _By(digest, None, b""), chart, Basis.PATIENT, answer, node)
+    _offer(prepared, node.members.final(), node)
+    await node.releases.keep(prepared, None, 0)
+    _expire_later(prepared, node)
+    return prepared
+
+
+def enter_own(prepared: Prepared, node: Node) -> None:
+    """Begin to enter and send a patient's own reading."""
+    prepared.outcome = node.flight.start(_enter(prepared, [], node))
 
 
 def _offer(prepared: Prepared, final: Finality, node: Node) -> None:
@@ -283,7 +309,9 @@ async def _released_before(request_id: bytes, approval: tuple[bytes, bytes], mem
 
 
 async def _mark_sending(request_id: bytes, node: Node) -> None:
-    await node.journal.execute("UPDATE releases SET stage = ? WHERE request_id = ? AND stage = ?", (int(Stage.SENDING), request_id, int(Stage.FINAL)))
+    await node.journal.execute(
+        "UPDATE releases SET stage = ? WHERE request_id = ? AND stage = ?", (int(Stage.SENDING), request_id, int(Stage.FINAL))
+    )
 
 
 async def _enter(prepared: Prepared, approvals: list[tuple[bytes, bytes]], node: Node) -> Released:

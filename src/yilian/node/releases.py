@@ -51,19 +51,19 @@ class Prepared:
     chart: Chart
     control_key: bytes | None
     approver: bytes  # whose approval is awaited; empty where the patient's own signature was enough
-    holder_key: bytes | None  # of the grant
     answer: Answer
     audit_event: bytes
     request_salt: bytes
     salt: bytes
     prepared_at_s: int
     month: int
-    number: int  # of the grant's entry, or n of the chart's month
-    tag: bytes
-    opens: bool
-    session: bytes | None
-    offer: Offer
-    exp_s: int
+    holder_key: bytes | None = None  # of the grant
+    opens: bool = False
+    session: bytes | None = None
+    number: int = -1  # of the grant's entry, or n of the chart's month; none allotted yet
+    tag: bytes = b""
+    offer: Offer = Offer(b"", b"", b"", b"", b"")
+    exp_s: int = 0
     transaction: bytes | None = None
     released: Released | None = None
     outcome: asyncio.Task[Released] | None = None
@@ -288,5 +288,3 @@ class Row:
     block_ms: int | None
     reason: int | None
     salt: bytes
-
-

@@ -106,6 +106,8 @@ def with_presence(right: Right, call: ReleaseCall, asker: Who, final: Finality, 
     digest = challenge.digest(node.network)
     is_answer = is_this and (proof.challenge_digest, proof.holder) == (digest, node.id)
     r_key = right.chart.r_key
-    is_signed_by_both = r_key is not None and asked.is_signed_by(node.network, asker.member.node_key) and proof.is_signed_by(node.network, r_key)
+    is_signed_by_both = (
+        r_key is not None and asked.is_signed_by(node.network, asker.member.node_key) and proof.is_signed_by(node.network, r_key)
+    )
     demand(is_answer and is_signed_by_both, No.PRESENCE_NOT_VALID)
     return replace(right, challenge=digest, challenge_until_s=proof.until_s)

@@ -80,6 +80,8 @@ SCHEMA: Final = (
     )""",
     "CREATE INDEX own_readings_open ON own_readings (number) WHERE tick_index IS NULL",
     "CREATE INDEX own_readings_by_chart ON own_readings (chart, number)",
+    # grants that patients handed to this member as a requester: the bundle, sealed under the member's own key
+    "CREATE TABLE held (control_key BLOB PRIMARY KEY, holder TEXT NOT NULL, bundle_sealed BLOB NOT NULL, taken_at_s INTEGER NOT NULL) WITHOUT ROWID",
     # what this member, as a requester, was released: its evidence
     """CREATE TABLE receipts (
         request_id BLOB PRIMARY KEY, holder TEXT NOT NULL, control_key BLOB, entry_index INTEGER NOT NULL, entry_id BLOB NOT NULL,

@@ -114,10 +114,9 @@ class Tokens:
         """
         is_ours = form.get("grant_type") == "client_credentials" and form.get("client_assertion_type") == ASSERTION_TYPE
         demand(is_ours and "client_assertion" in form, No.ASSERTION_NOT_VALID)
-        if proof is None:
-            raise NodeRefused(No.PROOF_NOT_VALID)
-        bound_to = self._prove(proof, "POST", self.endpoint, None)
         claims, member = self._claims(form["client_assertion"])
+        demand(proof is not None or member == OWN_CLIENT, No.PROOF_NOT_VALID)
+        bound_to = "" if proof is None else self._prove(proof, "POST", self.endpoint, None)
         now_s = self._members.now_s()
         asker = self._asker(claims, member, bound_to, now_s)
         await self._spend(f"{member}:{claims['jti']}", claims["exp"], now_s)
@@ -144,6 +143,18 @@ class Tokens:
         asker, token_hash = known
         demand(self._prove(proof, method, url, token_hash) == asker.thumbprint, No.PROOF_NOT_VALID)
         return asker
+
+    def authorize_own(self, authorization: str | None) -> Asker:
+        """Return the member's own software, which speaks to its own node on its own machine with a bearer token.
+
+        Refuses  TOKEN_MISSING, TOKEN_NOT_VALID
+        """
+        if authorization is None or not authorization.startswith("Bearer "):
+            raise NodeRefused(No.TOKEN_MISSING)
+        known = self._issued.get(authorization[7:])
+        if known is None or not known[0].is_own or self._members.now_s() >= known[0].until_s:
+            raise NodeRefused(No.TOKEN_NOT_VALID)
+        return known[0]
 
     # --- the parts
 

@@ -1,5 +1,6 @@
-"""Floor 3: all outbound HTTP of a node. The door: `Peers`, and `Unreachable`, the one way in which asking may fail."""
+"""Floor 3: all outbound HTTP of a node. The door: `Peers`, `FollowedNode` (for a node that follows another), and `Unreachable`, the one way in which asking may fail."""
 
+from yilian.peers.following import FollowedNode
 from yilian.peers.peers import Answer, Peers, Unreachable
 
-__all__ = ["Answer", "Peers", "Unreachable"]
+__all__ = ["Answer", "FollowedNode", "Peers", "Unreachable"]

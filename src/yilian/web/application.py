@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 from yilian.base.refusals import Refused
 from yilian.node import Node, NodeRefused
 from yilian.records import RecordFault
-from yilian.web import errors
+from yilian.web import carrying, errors, following, login, own, patient, releasing
 
 
 async def health(request: Request) -> Response:
@@ -31,6 +31,8 @@ async def ready(request: Request) -> Response:
 def application(node: Node) -> Starlette:
     """Return the ASGI application of a node."""
     routes: list[BaseRoute] = [Route("/health", health), Route("/ready", ready)]
+    for room in (releasing, login, carrying, following, patient, own):  # `own` last: it takes all of /fhir
+        routes += room.ROUTES
     handlers = {
         NodeRefused: errors.refused,
         Refused: errors.refused,
@@ -38,6 +40,6 @@ def application(node: Node) -> Starlette:
         HTTPException: errors.http_error,
         Exception: errors.defect,
     }
-    app = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]  # handlers by class, as Starlette documents
+    app = Starlette(routes=routes, exception_handlers=handlers)  # handlers by class, as Starlette documents
     app.state.node = node
     return app

@@ -1,0 +1,107 @@
+"""The ledger to read and to order through, for nodes that follow this one. Public: it names members and one-time keys, nothing more.
+
+GET  /network/genesis                  the network's first word (CBOR)
+GET  /network/blocks?since=H[&follow]  frames: u32 big-endian length, then a block as `engines` writes it; with `follow` it goes on
+POST /network/transactions             a transaction -> what became of it, as `engines` writes it
+GET  /network/members                  the directory (JSON)
+GET  /network/state/{key}              a signed state answer at the latest final height (CBOR)
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from yilian.base.transaction import TRANSACTION_SIZE_BYTES_MAX
+from yilian.contracts import directory
+from yilian.engines import encode_block, encode_committed
+from yilian.ledger import sign_answer
+from yilian.node import No, Node, NodeRefused
+from yilian.web.answers import CBOR, NO_STORE, body_of, hex_of, node_of
+
+FRAME_LENGTH_BYTES: Final = 4
+KEY_LENGTH_MAX: Final = 64
+HEIGHT_MAX: Final = 2**63
+
+
+async def genesis(request: Request) -> Response:
+    """Answer with the genesis."""
+    return Response(node_of(request).genesis.encoded(), media_type=CBOR)
+
+
+async def blocks(request: Request) -> Response:
+    """Answer with all final blocks above a height, in frames."""
+    text = request.query_params.get("since", "0")
+    if not (text.isascii() and text.isdigit() and int(text) < HEIGHT_MAX):
+        raise NodeRefused(No.NOT_UNDERSTOOD)
+    is_followed = "follow" in request.query_params
+    return StreamingResponse(
+        _frames(node_of(request), int(text), is_followed=is_followed), media_type="application/octet-stream", headers=NO_STORE
+    )
+
+
+async def _frames(node: Node, since_height: int, *, is_followed: bool) -> AsyncIterator[bytes]:
+    height = since_height
+    while not is_followed:
+        block = node.engine.block(height + 1)
+        if block is None:
+            return
+        yield _frame(encode_block(block))
+        height += 1
+    async for block in node.engine.blocks(since_height):
+        yield _frame(encode_block(block))
+
+
+def _frame(data: bytes) -> bytes:
+    return len(data).to_bytes(FRAME_LENGTH_BYTES, "big") + data
+
+
+async def transactions(request: Request) -> Response:
+    """Order a transaction that another member signed."""
+    node = node_of(request)
+    committed = await node.carriage.submit(await body_of(request, TRANSACTION_SIZE_BYTES_MAX))
+    return Response(encode_committed(committed), media_type=CBOR, headers=NO_STORE)
+
+
+async def members(request: Request) -> Response:
+    """Answer with all members there ever were."""
+    view = node_of(request).engine.read()
+    shown = [
+        {
+            "id": one.id,
+            "kinds": list(one.kinds),
+            "name": one.name,
+            "endpoint": one.endpoint,
+            "node_key": one.node_key.hex(),
+            "sealing_key": one.sealing_key.hex(),
+            "receipt_key": one.receipt_key.hex(),
+            "power": one.power,
+            "stage": one.stage.name.lower(),
+        }
+        for one in directory.members(view)
+    ]
+    return JSONResponse({"height": view.chain.height, "members": shown}, headers=NO_STORE)
+
+
+async def state(request: Request) -> Response:
+    """Answer, signed, with what the state holds at a key."""
+    node, key = node_of(request), hex_of(request.path_params["key"])
+    if not 0 < len(key) <= KEY_LENGTH_MAX:
+        raise NodeRefused(No.NOT_UNDERSTOOD)
+    view = node.engine.read()
+    at = (view.chain.height, view.chain.time_ms // 1_000)
+    answer = sign_answer(node.keys.vault.receipt_key, node.network, at, (key, view.get(key)))
+    return Response(answer.encoded(), media_type=CBOR, headers=NO_STORE)
+
+
+ROUTES: list[BaseRoute] = [
+    Route("/network/genesis", genesis),
+    Route("/network/blocks", blocks),
+    Route("/network/transactions", transactions, methods=["POST"]),
+    Route("/network/members", members),
+    Route("/network/state/{key}", state),
+]
