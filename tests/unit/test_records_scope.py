@@ -278,3 +278,4 @@ def test_labels_of_what_is_inside_count():
     bundle = {"resourceType": "Bundle", "meta": {"security": [{"code": "N"}]}, "entry": [{"resource": inner}, {"fullUrl": "x"}]}
     assert place("Bundle", "x", bundle, BASE).labels == ("N", "R")
     assert place("Parameters", "x", {"resourceType": "Parameters", "parameter": [{"resource": inner}]}, BASE).labels == ("R",)
+    assert place("List", "x", {"resourceType": "List", "contained": [inner]}, BASE).labels == ("R",)
