@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from tests.worlds import STARTED_AT_S, World, key, node_key, receipt_key, seed
+from tests.worlds import World, key, node_key, receipt_key, seed
 from yilian.base.artefacts import Challenge, detail, detail_key, entry_seed, grant_key_statement, month_key, relationship_statement
 from yilian.base.chartlogs import ABSENT_AHEAD, LogAnswer, ShownDay, ShownEntry, place_of, sign_head
 from yilian.base.digests import grant_tag, key_tag, sha256
@@ -195,7 +195,7 @@ class ChartWorld(World):
     def answer(self, request):
         assert request.is_genuine(self.network)
         month, tags = request.month, self.tags_asked(request.month, request.control_keys)
-        days = [day for day in month_days(month) if day_of(STARTED_AT_S) <= day <= day_of(self.now_s)]
+        days = [day for day in month_days(month) if day_of(self.genesis.started_at_s) <= day <= day_of(self.now_s)]
         count = self.counts.get(month, 0)
         entries = tuple(ShownEntry(index, said, self.path(index), event) for index, at, said, event in self.shown if at == month)
         return LogAnswer(
