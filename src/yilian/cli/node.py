@@ -195,12 +195,18 @@ def _run(options: argparse.Namespace, output: Output) -> None:
 async def _serve(home: Path, settings: "Settings", genesis: "Genesis", passphrase: str | None, output: Output) -> None:
     import asyncio
 
+    from yilian.cli import control
     from yilian.cli.ordering import opening
     from yilian.cli.signals import asked_to_end
     from yilian.node import opened
     from yilian.web import serve
 
-    async with opening(home, settings, genesis) as engine, opened(home, engine, passphrase=passphrase) as node, serve(node) as serving:
+    async with (
+        opening(home, settings, genesis) as engine,
+        opened(home, engine, passphrase=passphrase) as node,
+        serve(node) as serving,
+        control.listening(home, {node.id: node.store}),
+    ):
         chain = engine.read().chain
         output.answer(
             {"member": node.id, "url": serving.url, "network": node.network, "height": chain.height, "entries": chain.log.size},

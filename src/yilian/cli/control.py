@@ -1,0 +1,114 @@
+"""The operator's socket of a running process: work on its stores that no other process can do: a key store is open once.
+
+Socket   `control.sock` in the node's folder (or the region's home), mode 0600: who can connect runs as the same user.
+Talk     one JSON object a line. `{"op": "import", "member": id, "path": folder}` is answered by any number of `{"progress": ...}` and one
+         `{"done": ...}` or `{"no": sentence}`.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from yilian.cli.frame import Declined, Unreachable
+
+if TYPE_CHECKING:
+    from yilian.records import ImportCounts, RecordStore
+
+SOCKET: Final = "control.sock"
+LINE_BYTES_MAX: Final = 1 << 20
+PROBLEMS_MAX: Final = 50
+
+Say = Callable[[dict[str, Any]], None]
+
+
+@asynccontextmanager
+async def listening(folder: Path, stores: Mapping[str, "RecordStore"]) -> AsyncIterator[Path]:
+    """Serve the operator's socket in `folder` until the block is left."""
+    path = folder / SOCKET
+    path.unlink(missing_ok=True)  # of a process that died: the ledger's lock says that no other one lives
+    before = os.umask(0o177)
+    try:
+        server = await asyncio.start_unix_server(
+            lambda reader, writer: _converse(stores, reader, writer), path=str(path), limit=LINE_BYTES_MAX
+        )
+    finally:
+        os.umask(before)
+    try:
+        async with server:
+            yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+async def _converse(stores: Mapping[str, "RecordStore"], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    loop = asyncio.get_running_loop()
+
+    def say(said: dict[str, Any]) -> None:
+        loop.call_soon_threadsafe(writer.write, json.dumps(said, ensure_ascii=False).encode() + b"\n")
+
+    with contextlib.suppress(ConnectionError, ValueError):  # who asked went away, or does not speak this
+        asked = json.loads(await reader.readline())
+        store = stores.get(str(asked.get("member")))
+        if asked.get("op") != "import" or store is None:
+            say({"no": f"there is no member {asked.get('member')!r} here"})
+        else:
+            say(await asyncio.to_thread(_import, store, str(asked.get("path")), say))
+        await writer.drain()
+    writer.close()
+
+
+def _import(store: "RecordStore", path: str, say: Say) -> dict[str, Any]:
+    from yilian.records import SqliteStore, StoreUnavailable, import_folder
+
+    if not isinstance(store, SqliteStore):
+        return {"no": "this member's records lie in a server of its own: import them there"}
+    try:
+        counts = import_folder(store, path, lambda at: say({"progress": [at.files_done, at.files_total, at.resources]}))
+    except StoreUnavailable as fault:
+        return {"no": f"the record store cannot write: {fault}"}
+    return {"done": told(counts)}
+
+
+def told(counts: "ImportCounts") -> dict[str, Any]:
+    """Return an import's counts; what was refused is named by place and kind of fault, never by content."""
+    return {
+        "files": counts.files,
+        "found": sum(counts.found.values()),
+        "created": sum(counts.created.values()),
+        "updated": sum(counts.updated.values()),
+        "unchanged": sum(counts.unchanged.values()),
+        "refused": sum(counts.refused.values()),
+        "by_type": dict(sorted(counts.found.items())),
+        "problems": [
+            {"file": one.file, "line": one.line, "issues": [f"{issue.code} at {issue.expression}" for issue in one.issues]}
+            for one in counts.problems[:PROBLEMS_MAX]
+        ],
+    }
+
+
+def ask(folder: Path, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the answers of the process that listens in `folder`, the last of which is `done`.
+
+    Raises   Unreachable, Declined
+    """
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as line:
+        try:
+            line.connect(str(folder / SOCKET))
+        except OSError as error:
+            raise Unreachable(f"no running node listens in {folder}: start it, or give the folder of one that is stopped") from error
+        line.sendall(json.dumps(request).encode() + b"\n")
+        for answer in line.makefile("rb"):
+            said = json.loads(answer)
+            if "no" in said:
+                raise Declined(str(said["no"]))
+            yield said
+            if "done" in said:
+                return
+    raise Unreachable("the node went away before it was done; what it had stored stays, and importing again stores nothing twice")
