@@ -18,7 +18,7 @@ from enum import Enum
 
 from yilian.base import artefacts
 from yilian.base.keys import SigningKey, is_signed
-from yilian.base.merkle import EMPTY_ROOT, inclusion_path, is_included, leaf_hash
+from yilian.base.merkle import EMPTY_ROOT, is_included, leaf_hash, node_hash
 
 ABSENT_AHEAD = 8  # design 03: absence of the next 8
 TAG_ROW_DAYS = 1  # design 02: rows of a day's tags live until the day after has ended
@@ -125,11 +125,30 @@ class Standing(Enum):
 
 def place_of(tags: Sequence[bytes], tag: bytes) -> Place:
     """Return where `tag` stands among a day's tags, which ascend: what a holder hands over."""
+    return places_of(tags, (tag,))[0]
+
+
+def places_of(tags: Sequence[bytes], wanted: Sequence[bytes]) -> tuple[Place, ...]:
+    """Return where each wanted tag stands among a day's tags, which ascend; the day's tree is built once."""
+    levels = [[leaf_hash(tag) for tag in tags]]
+    while len(levels[-1]) > 1:
+        below = levels[-1]
+        level = [node_hash(below[i], below[i + 1]) for i in range(0, len(below) - 1, 2)]
+        levels.append(level + below[len(level) * 2 :])
+    return tuple(_place(tags, levels, tag) for tag in wanted)
+
+
+def _place(tags: Sequence[bytes], levels: list[list[bytes]], tag: bytes) -> Place:
     at = bisect_left(tags, tag)
     if at < len(tags) and tags[at] == tag:
-        return Place(tag, _neighbour(tags, at), None)
-    left = _neighbour(tags, at - 1) if at > 0 else None
-    return Place(tag, left, _neighbour(tags, at) if at < len(tags) else None)
+        return Place(tag, _neighbour(tags, levels, at), None)
+    left = _neighbour(tags, levels, at - 1) if at > 0 else None
+    return Place(tag, left, _neighbour(tags, levels, at) if at < len(tags) else None)
+
+
+def _neighbour(tags: Sequence[bytes], levels: list[list[bytes]], position: int) -> Neighbour:
+    siblings = [(level, (position >> height) ^ 1) for height, level in enumerate(levels)]
+    return Neighbour(position, tags[position], tuple(level[sibling] for level, sibling in siblings if sibling < len(level)))
 
 
 def standing(place: Place, size: int, access_root: bytes) -> Standing:
@@ -145,10 +164,6 @@ def standing(place: Place, size: int, access_root: bytes) -> Standing:
     is_before_right = place.tag < right.tag if right is not None else left is not None and left.position == size - 1
     are_adjacent = left is None or right is None or left.position + 1 == right.position
     return Standing.ABSENT if is_after_left and is_before_right and are_adjacent else Standing.NOT_SHOWN
-
-
-def _neighbour(tags: Sequence[bytes], position: int) -> Neighbour:
-    return Neighbour(position, tags[position], tuple(inclusion_path([leaf_hash(tag) for tag in tags], position)))
 
 
 def _stands(neighbour: Neighbour, size: int, access_root: bytes) -> bool:
