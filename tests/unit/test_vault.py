@@ -227,7 +227,7 @@ def test_the_regulator_may_say_erased_where_the_patient_named_no_key(vault):
     assert [keys.get(name) for name in (b"v1", b"v2")] == [None, b"2" * 32]
 
 
-def test_memory_is_bounded(vault, monkeypatch):
+def test_keys_in_memory_are_bounded(vault, monkeypatch):
     monkeypatch.setattr("yilian.vault.shelf.CACHED_MAX", 10)
     vault.put(Kind.OTHER, [(bytes([n]), bytes([n]) * 32) for n in range(50)])
     assert len(vault._shelf._known) == 10
