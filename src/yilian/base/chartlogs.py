@@ -123,25 +123,48 @@ class Standing(Enum):
     NOT_SHOWN = "not shown"
 
 
-class DayTree:
-    """A closed day's tags, which ascend, as the tree under its access root; kept by a holder, since a day may have many thousands."""
+def place_of(tags: Sequence[bytes], tag: bytes) -> Place:
+    """Return where `tag` stands among a day's tags, which ascend: what a holder hands over."""
+    return places_of(tags, (tag,))[0]
 
-    def __init__(self, tags: Sequence[bytes]) -> None:
-        """Hash the tags once."""
-        self._tags = tags
-        self._levels = [[leaf_hash(tag) for tag in tags]]
-        while len(self._levels[-1]) > 1:
-            below = self._levels[-1]
-            paired = [node_hash(below[i], below[i + 1]) for i in range(0, len(below) - 1, 2)]
-            self._levels.append(paired + below[len(paired) * 2 :])
 
-    def place(self, tag: bytes) -> Place:
-        """Return where `tag` stands among the day's tags: what a holder hands over."""
-        at = bisect_left(self._tags, tag)
-        if at < len(self._tags) and self._tags[at] == tag:
-            return Place(tag, self._neighbour(at), None)
-        left = self._neighbour(at - 1) if at > 0 else None
-        return Place(tag, left, self._neighbour(at) if at < len(self._tags) else None)
+def places_of(tags: Sequence[bytes], wanted: Sequence[bytes]) -> tuple[Place, ...]:
+    """Return where each wanted tag stands among a day's tags, which ascend; the day's tree is built once."""
+    levels = [[leaf_hash(tag) for tag in tags]]
+    while len(levels[-1]) > 1:
+        below = levels[-1]
+        level = [node_hash(below[i], below[i + 1]) for i in range(0, len(below) - 1, 2)]
+        levels.append(level + below[len(level) * 2 :])
+    return tuple(_place(tags, levels, tag) for tag in wanted)
 
-    def _stands(neighbour: Neighbour, size: int, access_root: bytes) -> bool:
+
+def _place(tags: Sequence[bytes], levels: list[list[bytes]], tag: bytes) -> Place:
+    at = bisect_left(tags, tag)
+    if at < len(tags) and tags[at] == tag:
+        return Place(tag, _neighbour(tags, levels, at), None)
+    left = _neighbour(tags, levels, at - 1) if at > 0 else None
+    return Place(tag, left, _neighbour(tags, levels, at) if at < len(tags) else None)
+
+
+def _neighbour(tags: Sequence[bytes], levels: list[list[bytes]], position: int) -> Neighbour:
+    siblings = [(level, (position >> height) ^ 1) for height, level in enumerate(levels)]
+    return Neighbour(position, tags[position], tuple(level[sibling] for level, sibling in siblings if sibling < len(level)))
+
+
+def standing(place: Place, size: int, access_root: bytes) -> Standing:
+    """Return what a place proves of its tag under a day's access root."""
+    left, right = place.left, place.right
+    if size == 0 or (left is None and right is None):
+        return Standing.ABSENT if size == 0 and left is None and right is None and access_root == EMPTY_ROOT else Standing.NOT_SHOWN
+    if any(each is not None and not _stands(each, size, access_root) for each in (left, right)):
+        return Standing.NOT_SHOWN
+    if left is not None and left.tag == place.tag:
+        return Standing.PRESENT
+    is_after_left = left.tag < place.tag if left is not None else right is not None and right.position == 0
+    is_before_right = place.tag < right.tag if right is not None else left is not None and left.position == size - 1
+    are_adjacent = left is None or right is None or left.position + 1 == right.position
+    return Standing.ABSENT if is_after_left and is_before_right and are_adjacent else Standing.NOT_SHOWN
+
+
+def _stands(neighbour: Neighbour, size: int, access_root: bytes) -> bool:
     return is_included(leaf_hash(neighbour.tag), neighbour.position, size, neighbour.path, access_root)
