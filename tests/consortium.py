@@ -49,11 +49,11 @@ def consortium_genesis(names=NAMES, observers=()):
 class Consortium:
     """Members' folders under one; each member's engine in this process once it is started."""
 
-    def __init__(self, folder, names=NAMES):
+    def __init__(self, folder, names=NAMES, observers=()):
         self.names = names
-        self.genesis = consortium_genesis(names)
-        self.seats = {seat.member: seat for seat in seats(names)}
-        self.folders = {name: folder / name for name in names}
+        self.genesis = consortium_genesis(names, observers)
+        self.seats = {seat.member: seat for seat in seats((*names, *observers))}
+        self.folders = {name: folder / name for name in (*names, *observers)}
         self.engines = {}
         self.nonces = {}
         for name in names:

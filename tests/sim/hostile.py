@@ -24,6 +24,7 @@ from yilian.base.refusals import Refused
 from yilian.contracts import directory
 from yilian.engines.cometbft.application import Application
 from yilian.engines.cometbft.settings import address, chain_id, genesis_document
+from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.cometbft.stubs.crypto import keys_pb2
 from yilian.engines.replica import Replica
@@ -129,10 +130,14 @@ class Hostile:
     def start(self, node):
         """Start the node's process and let CometBFT shake hands with it."""
         node.replica = Replica.open(node.folder, self.genesis, is_durable=False)
-        node.application = self.make(node.replica, lambda _: None)
+        node.application = self.make(node.replica, Snapshots(node.folder / "snapshots", node.replica, self.failed, 7), lambda _: None)
         self.handshake(node)
 
+    def failed(self, error):
+        raise Found("a snapshot could not be written") from error
+
     def crash(self, node):
+        node.application._snapshots.close()
         node.replica.close()
         node.mempool.clear()
         self.start(node)

@@ -73,8 +73,8 @@ class PersistsTooEarly(Application):
 class ForgetsThatKeysChange(Application):
     """Believes what it found under an old key table."""
 
-    def __init__(self, replica, committed):
-        super().__init__(replica, committed)
+    def __init__(self, replica, *others):
+        super().__init__(replica, *others)
         self.screening.move_on = lambda keys, done: None
 
 

@@ -13,16 +13,19 @@ from tests.consortium import NAMES, consensus_key, consortium_genesis
 from tests.sim.story import Story
 from tests.worlds import key, make_genesis, node_key, seed
 from yilian.base.codec import decode, encode
+from yilian.base.digests import sha256
 from yilian.base.refusals import Reason, Refused
 from yilian.contracts import directory
 from yilian.engines.cometbft import NotAHome, OutOfStep, Seat, Trust, WrongGenesis, WrongVersion, write_home
 from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, Application
 from yilian.engines.cometbft.items import Screening, in_block, pack, unpack
 from yilian.engines.cometbft.settings import address, chain_id, genesis_document, read_ports
+from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.cometbft.stubs.crypto import keys_pb2
 from yilian.engines.cometbft.wire import MESSAGE_SIZE_BYTES_MAX, Frames, NotAbci, framed
 from yilian.engines.replica import Replica
+from yilian.ledger import parse_manifest
 
 # -- the wire
 
@@ -70,9 +73,20 @@ def story(genesis):
     return Story(genesis.network_id, NAMES, random.Random(1))
 
 
+def raised(error):
+    raise error
+
+
 @pytest.fixture
-def application(replica):
-    return Application(replica, lambda _: None)
+def snapshots(replica, tmp_path):
+    made = Snapshots(tmp_path / "snapshots", replica, raised, every=2)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def application(replica, snapshots):
+    return Application(replica, snapshots, lambda _: None)
 
 
 def test_one_transaction_goes_as_it_is_and_several_as_one_array(genesis, story):
@@ -275,9 +289,9 @@ def test_one_item_that_does_not_hold_rejects_the_proposal(application, genesis, 
         assert application.process_proposal(abci.RequestProcessProposal(txs=items)).status == status
 
 
-def test_a_clogged_mempool_is_emptied(replica, genesis, story):
+def test_a_clogged_mempool_is_emptied(replica, snapshots, genesis, story):
     asked = []
-    application = Application(replica, lambda _: None, lambda: asked.append(True))
+    application = Application(replica, snapshots, lambda _: None, lambda: asked.append(True))
     bad = story.forged(story.tick(genesis.started_at_s))
     propose(application, [bad], limit=2 * len(bad))
     assert asked == []
@@ -373,3 +387,138 @@ def test_a_founder_without_power_does_not_validate(tmp_path):
     assert [each["name"] for each in genesis_document(genesis)["validators"]] == list(NAMES[:3])
     idle = replace(genesis, members=tuple(replace(each, power=0) if each.id == "clinic-1" else each for each in genesis.members))
     assert [each["name"] for each in genesis_document(idle)["validators"]] == ["hospital-1", "hospital-2"]
+
+
+# -- state sync
+
+
+@pytest.fixture
+def newcomer(genesis, tmp_path):
+    copy = Replica.open(tmp_path / "newcomer", genesis, is_durable=False)
+    yield Application(copy, Snapshots(tmp_path / "theirs", copy, raised), lambda _: None)
+    copy.close()
+
+
+def busy(application, story, heights):
+    """Decide some blocks; return the app hash of each height."""
+    now_s, hashes = application._genesis.started_at_s, {}
+    for height in range(1, heights + 1):
+        story.number += 1
+        hashes[height] = decided(application, height, [story.give(now_s), story.register(now_s)]).app_hash
+        application._snapshots.close()  # one that is still being written makes the next wait for its turn
+    return hashes
+
+
+def listed(application):
+    application._snapshots.close()
+    return list(application.methods()["list_snapshots"](abci.RequestListSnapshots()).snapshots)
+
+
+def offer(newcomer, snapshot, app_hash):
+    return newcomer.methods()["offer_snapshot"](abci.RequestOfferSnapshot(snapshot=snapshot, app_hash=app_hash)).result
+
+
+def apply_chunk(newcomer, chunk, index=0):
+    return newcomer.methods()["apply_snapshot_chunk"](abci.RequestApplySnapshotChunk(index=index, chunk=chunk, sender="peer"))
+
+
+def load_chunk(application, snapshot, index=0):
+    asked = abci.RequestLoadSnapshotChunk(height=snapshot.height, format=snapshot.format, chunk=index)
+    return application.methods()["load_snapshot_chunk"](asked).chunk
+
+
+def test_a_newcomer_stands_where_the_snapshot_stood_and_goes_on_like_the_others(application, newcomer, story, replica):
+    hashes = busy(application, story, 4)
+    newest, older = listed(application)
+    assert (newest.height, older.height) == (4, 2)
+    assert offer(newcomer, older, hashes[2]) == abci.ResponseOfferSnapshot.ACCEPT
+    assert apply_chunk(newcomer, load_chunk(application, older)).result == abci.ResponseApplySnapshotChunk.ACCEPT
+    info = newcomer.info(abci.RequestInfo())
+    assert (info.last_block_height, info.last_block_app_hash) == (2, hashes[2])
+    for height in (3, 4):
+        block = replica.block(height)
+        request = abci.RequestFinalizeBlock(
+            txs=block.transactions, height=height, proposer_address=address(consensus_key("clinic-1").public_key)
+        )
+        request.time.seconds = application._genesis.started_at_s + height
+        assert newcomer.finalize_block(request).app_hash == hashes[height]
+        newcomer.commit(abci.RequestCommit())
+    theirs, size = newcomer._replica, replica.chain.log.size
+    assert theirs.inclusion(size - 1, size) == replica.inclusion(size - 1, size)
+    assert theirs.entry(size - 1) == replica.entry(size - 1)
+    assert theirs.entry(0) is None
+    with pytest.raises(LookupError, match="ask another member for this proof"):
+        theirs.inclusion(0, size)
+
+
+def test_only_the_last_two_snapshots_are_kept(application, story):
+    busy(application, story, 9)
+    assert [each.height for each in listed(application)] == [8, 6]
+
+
+def test_replicas_write_the_same_snapshot_to_the_byte(application, story, genesis, tmp_path):
+    busy(application, story, 2)
+    twin = Replica.open(tmp_path / "twin", genesis, is_durable=False)
+    other = Application(twin, Snapshots(tmp_path / "twins", twin, raised, every=2), lambda _: None)
+    for height in (1, 2):
+        decided(other, height, list(application._replica.block(height).transactions))
+    assert listed(other) == listed(application)
+    assert load_chunk(other, listed(other)[0]) == load_chunk(application, listed(application)[0])
+    twin.close()
+
+
+def forged_rows(chunk):
+    rows = decode(chunk)
+    rows[-1][1] = rows[-1][1] + b"x"
+    return encode(rows)
+
+
+def test_a_forged_snapshot_with_the_right_digests_is_rejected_at_its_end(application, newcomer, story):
+    hashes = busy(application, story, 2)
+    true = listed(application)[0]
+    chunk = forged_rows(load_chunk(application, true))
+    manifest = replace(parse_manifest(true.metadata), chunks=(sha256(chunk),)).encoded()
+    forged = abci.Snapshot(height=2, format=1, chunks=1, hash=sha256(manifest), metadata=manifest)
+    assert offer(newcomer, forged, hashes[2]) == abci.ResponseOfferSnapshot.ACCEPT
+    answer = apply_chunk(newcomer, chunk)
+    assert (answer.result, list(answer.reject_senders)) == (abci.ResponseApplySnapshotChunk.REJECT_SNAPSHOT, ["peer"])
+    assert newcomer.info(abci.RequestInfo()).last_block_height == 0
+    # and the true one is still taken
+    assert offer(newcomer, true, hashes[2]) == abci.ResponseOfferSnapshot.ACCEPT
+    assert apply_chunk(newcomer, load_chunk(application, true)).result == abci.ResponseApplySnapshotChunk.ACCEPT
+
+
+def test_a_wrong_chunk_is_fetched_again_from_somebody_else(application, newcomer, story):
+    hashes = busy(application, story, 2)
+    snapshot = listed(application)[0]
+    offer(newcomer, snapshot, hashes[2])
+    answer = apply_chunk(newcomer, b"rubbish")
+    retry = abci.ResponseApplySnapshotChunk.RETRY
+    assert (answer.result, list(answer.refetch_chunks), list(answer.reject_senders)) == (retry, [0], ["peer"])
+    assert apply_chunk(newcomer, load_chunk(application, snapshot)).result == abci.ResponseApplySnapshotChunk.ACCEPT
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"format": 2}, abci.ResponseOfferSnapshot.REJECT_FORMAT),
+        ({"metadata": b"rubbish"}, abci.ResponseOfferSnapshot.REJECT_SENDER),
+        ({"height": 3}, abci.ResponseOfferSnapshot.REJECT_SENDER),
+        ({"chunks": 2}, abci.ResponseOfferSnapshot.REJECT_SENDER),
+        ({"hash": bytes(32)}, abci.ResponseOfferSnapshot.REJECT_SENDER),
+    ],
+)
+def test_an_offer_that_contradicts_itself_is_not_fetched(application, newcomer, story, changes, expected):
+    hashes = busy(application, story, 2)
+    snapshot = listed(application)[0]
+    for name, value in changes.items():
+        setattr(snapshot, name, value)
+    assert offer(newcomer, snapshot, hashes[2]) == expected
+
+
+def test_a_copy_that_has_blocks_takes_no_snapshot_and_a_chunk_that_was_not_asked_for_changes_nothing(application, story):
+    hashes = busy(application, story, 2)
+    snapshot = listed(application)[0]
+    assert offer(application, snapshot, hashes[2]) == abci.ResponseOfferSnapshot.ABORT
+    assert apply_chunk(application, load_chunk(application, snapshot)).result == abci.ResponseApplySnapshotChunk.ABORT
+    assert load_chunk(application, abci.Snapshot(height=99, format=1)) == b""

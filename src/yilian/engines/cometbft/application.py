@@ -21,6 +21,7 @@ from yilian.engines.cometbft import validators
 from yilian.engines.cometbft.faults import OutOfStep, WrongGenesis, WrongVersion
 from yilian.engines.cometbft.items import Screening, in_block
 from yilian.engines.cometbft.settings import VERSION, chain_id
+from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.cometbft.stubs.crypto import keys_pb2
 from yilian.engines.cometbft.stubs.types import params_pb2
@@ -43,9 +44,16 @@ class _Pending:
 class Application:
     """One replica behind ABCI. `committed` is told of each block once it is durable; `clogged`, when the mempool must be emptied."""
 
-    def __init__(self, replica: Replica, committed: Callable[[Block], None], clogged: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        snapshots: Snapshots,
+        committed: Callable[[Block], None],
+        clogged: Callable[[], None] = lambda: None,
+    ) -> None:
         """Begin at the replica's height."""
         self._replica = replica
+        self._snapshots = snapshots
         self._committed = committed
         self._clogged = clogged
         self._guard = threading.Lock()  # one CometBFT at a time changes the ledger
@@ -73,10 +81,10 @@ class Application:
             # design 02: no vote extensions. Genesis never enables them, so these two are not asked
             "extend_vote": lambda _: abci.ResponseExtendVote(),
             "verify_vote_extension": _verify_vote_extension,
-            "list_snapshots": lambda _: abci.ResponseListSnapshots(),
-            "offer_snapshot": lambda _: abci.ResponseOfferSnapshot(result=abci.ResponseOfferSnapshot.REJECT),
-            "load_snapshot_chunk": lambda _: abci.ResponseLoadSnapshotChunk(),
-            "apply_snapshot_chunk": lambda _: abci.ResponseApplySnapshotChunk(result=abci.ResponseApplySnapshotChunk.ABORT),
+            "list_snapshots": lambda _: abci.ResponseListSnapshots(snapshots=self._snapshots.listed()),
+            "load_snapshot_chunk": self.load_snapshot_chunk,
+            "offer_snapshot": lambda asked: self._snapshots.offered(asked.snapshot, asked.app_hash),
+            "apply_snapshot_chunk": self.apply_snapshot_chunk,
         }
 
     # -- query connection
@@ -196,8 +204,23 @@ class Application:
             self.screening.move_on(self._replica.keys(), block.transactions)
             if pending.updates:
                 self._names |= validators.names(self._replica.read())
+            self._snapshots.after(block.height)
         self._committed(block)
         return abci.ResponseCommit()
+
+    # -- snapshot connection
+
+    def load_snapshot_chunk(self, asked: abci.RequestLoadSnapshotChunk) -> abci.ResponseLoadSnapshotChunk:
+        """Answer a chunk for a member that joins."""
+        return abci.ResponseLoadSnapshotChunk(chunk=self._snapshots.chunk(asked.height, asked.format, asked.chunk))
+
+    def apply_snapshot_chunk(self, asked: abci.RequestApplySnapshotChunk) -> abci.ResponseApplySnapshotChunk:
+        """Answer to a chunk that we asked for; the last one moves the replica to the snapshot's height."""
+        with self._guard:
+            answer = self._snapshots.applied(asked.index, asked.chunk, asked.sender)
+            self.screening.move_on(self._replica.keys(), ())
+            self._names = validators.names(self._replica.read())
+        return answer
 
     def _version_after(self, height: int) -> params_pb2.ConsensusParams | None:
         """Return the rules version as CometBFT's application version, where it changes with the next block."""

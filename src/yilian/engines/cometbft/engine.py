@@ -28,6 +28,7 @@ from yilian.engines.cometbft.process import Process
 from yilian.engines.cometbft.rpc import Rpc, Taken, Unreachable
 from yilian.engines.cometbft.server import Server
 from yilian.engines.cometbft.settings import SOCKET, read_ports
+from yilian.engines.cometbft.snapshots import EVERY, Snapshots
 from yilian.engines.faults import EngineClosed
 from yilian.engines.protocol import Block, Committed
 from yilian.engines.replica import Replica, answer_of
@@ -55,7 +56,7 @@ class _Pending:
 class CometBftEngine(Served):
     """One member's part in the consortium."""
 
-    def __init__(self, folder: Path, replica: Replica, *, is_batching: bool = True) -> None:
+    def __init__(self, folder: Path, replica: Replica, *, is_batching: bool = True, snapshot_every: int = EVERY) -> None:
         """Serve ABCI in `folder`, and keep CometBFT running on `FOLDER/validator`.
 
         Raises   BinaryMissing, WrongVersion, PortInUse, NotAHome
@@ -71,7 +72,8 @@ class CometBftEngine(Served):
         self._advanced = threading.Event()
         self._last_block_at = time.monotonic()
         self._rpc = Rpc(ports.rpc)
-        self.application = Application(replica, self._committed, self._renew)
+        self._snapshots = Snapshots(folder / "snapshots", replica, self._fail, snapshot_every)
+        self.application = Application(replica, self._snapshots, self._committed, self._renew)
         self._server = Server(folder / SOCKET, self.application.methods(), self._fail)
         try:
             self.process = Process(folder, ports, self._begun, self._fail)
@@ -85,14 +87,14 @@ class CometBftEngine(Served):
             thread.start()
 
     @classmethod
-    def open(cls, folder: Path, genesis: Genesis, *, is_batching: bool = True) -> Self:
+    def open(cls, folder: Path, genesis: Genesis, *, is_batching: bool = True, snapshot_every: int = EVERY) -> Self:
         """Open or begin the member's copy in `folder` and join the network.
 
         Raises   StoreLocked, StoreCorrupt, DiskFull, DiskFailed, WrongNetwork, BinaryMissing, WrongVersion, PortInUse, NotAHome
         """
         replica = Replica.open(folder, genesis)
         try:
-            return cls(folder, replica, is_batching=is_batching)
+            return cls(folder, replica, is_batching=is_batching, snapshot_every=snapshot_every)
         except BaseException:
             replica.close()
             raise
@@ -118,6 +120,7 @@ class CometBftEngine(Served):
         self._inbox.put(None)
         self.process.end()
         self._server.close()
+        self._snapshots.close()
         for thread in self._threads:
             thread.join()
         self._stop(EngineClosed())

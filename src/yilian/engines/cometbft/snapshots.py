@@ -1,0 +1,145 @@
+"""State sync: snapshots of this replica for others, and a restore from others that believes none of them.
+
+Given    every `EVERY` blocks the state is written to `FOLDER/snapshots/HEIGHT`: the ledger's own chunks and manifest, the same bytes on
+         every replica. The rows are those of one moment, read while later blocks are being committed. The last two are kept.
+Taken    CometBFT brings an offer and the app hash that its light client verified for that height. The manifest travels as the
+         snapshot's metadata; each chunk is checked against it, the whole against the app hash. Who sent a wrong chunk is banned, the
+         snapshot rejected.
+Source   design 02 "Snapshot"; CometBFT v0.38.25, spec/abci/abci++_methods.md "OfferSnapshot", "ApplySnapshotChunk".
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from yilian.base.codec import Malformed
+from yilian.base.digests import sha256
+from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
+from yilian.engines.replica import Replica
+from yilian.ledger import Manifest, Restore, SnapshotRejected, chunks, describe, parse_chain, parse_manifest
+
+EVERY = 1_000  # blocks: about 80 minutes of an idle network, four of a busy one
+KEPT = 2  # a member that joins needs the older one while the newer is being written
+FORMAT = 1
+MANIFEST = "manifest"
+_CHUNKS_MAX = 100_000  # what CometBFT itself takes
+
+Offer = abci.ResponseOfferSnapshot
+Apply = abci.ResponseApplySnapshotChunk
+
+
+class Snapshots:
+    """Both sides of state sync for one replica."""
+
+    def __init__(self, folder: Path, replica: Replica, failed: Callable[[BaseException], None], every: int = EVERY) -> None:
+        """Serve what `folder` holds. `failed` is told of a defect or a full disk while a snapshot is written."""
+        self._folder = folder
+        self._replica = replica
+        self._failed = failed
+        self._every = every
+        self._writing: threading.Thread | None = None
+        self._restore: Restore | None = None
+        self._manifest: Manifest | None = None
+        self._rows: dict[bytes, bytes] = {}
+        self.rejected = 0  # offers and snapshots that were seen through
+
+    # -- given
+
+    def after(self, height: int) -> None:
+        """Begin a snapshot if one is due; called between two commits, returns once the moment is held fast."""
+        if height % self._every or (self._writing is not None and self._writing.is_alive()):
+            return
+        is_held = threading.Event()
+        self._writing = threading.Thread(target=self._guarded_write, args=(is_held,), name="yilian-snapshot", daemon=True)
+        self._writing.start()
+        is_held.wait()
+
+    def close(self) -> None:
+        """Wait for a snapshot that is being written."""
+        if self._writing is not None:
+            self._writing.join()
+
+    def listed(self) -> list[abci.Snapshot]:
+        """Return the snapshots that are complete, the newest first."""
+        found = []
+        for height in sorted(self._heights(), reverse=True):
+            manifest = (self._folder / str(height) / MANIFEST).read_bytes()
+            count = len(parse_manifest(manifest).chunks)
+            found.append(abci.Snapshot(height=height, format=FORMAT, chunks=count, hash=sha256(manifest), metadata=manifest))
+        return found
+
+    def chunk(self, height: int, form: int, number: int) -> bytes:
+        """Return a chunk; empty if it is not here any more."""
+        try:
+            return (self._folder / str(height) / str(number)).read_bytes() if form == FORMAT else b""
+        except FileNotFoundError:
+            return b""
+
+    def _heights(self) -> list[int]:
+        return [int(path.name) for path in self._folder.glob("*") if path.name.isdigit()]
+
+    def _guarded_write(self, is_held: threading.Event) -> None:
+        try:
+            self._write(is_held)
+        except BaseException as error:  # noqa: BLE001 - handed on: the engine stops with it
+            self._failed(error)
+        finally:
+            is_held.set()
+
+    def _write(self, is_held: threading.Event) -> None:
+        with self._replica.at_one_moment() as (encoded, rows):
+            is_held.set()
+            chain = parse_chain(encoded)
+            fresh = self._folder / f"{chain.height}.new"
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir(parents=True)
+            digests = []
+            for number, chunk in enumerate(chunks(rows)):
+                (fresh / str(number)).write_bytes(chunk)
+                digests.append(sha256(chunk))
+            (fresh / MANIFEST).write_bytes(describe(chain, digests).encoded())
+            fresh.rename(self._folder / str(chain.height))
+        for height in sorted(self._heights())[:-KEPT]:
+            shutil.rmtree(self._folder / str(height))
+
+    # -- taken
+
+    def offered(self, snapshot: abci.Snapshot, app_hash: bytes) -> Offer:
+        """Answer whether to fetch an offered snapshot's chunks."""
+        self._restore = None
+        if snapshot.format != FORMAT:
+            return Offer(result=Offer.REJECT_FORMAT)
+        if self._replica.chain.height:
+            return Offer(result=Offer.ABORT)  # this copy has blocks: CometBFT replays instead
+        try:
+            manifest = parse_manifest(snapshot.metadata)
+            restore = Restore(manifest, self._replica.genesis.network_id, app_hash)
+        except (Malformed, SnapshotRejected):
+            self.rejected += 1
+            return Offer(result=Offer.REJECT_SENDER)
+        described = (manifest.height, len(manifest.chunks), sha256(snapshot.metadata))
+        if described != (snapshot.height, snapshot.chunks, snapshot.hash) or not 0 < snapshot.chunks <= _CHUNKS_MAX:
+            return Offer(result=Offer.REJECT_SENDER)
+        self._restore, self._manifest, self._rows = restore, manifest, {}
+        return Offer(result=Offer.ACCEPT)
+
+    def applied(self, number: int, chunk: bytes, sender: str) -> Apply:
+        """Answer to the next chunk; after the last, the replica stands at the snapshot's height or the snapshot is rejected."""
+        restore, manifest = self._restore, self._manifest
+        if restore is None or manifest is None:
+            return Apply(result=Apply.ABORT)
+        if number >= len(manifest.chunks) or sha256(chunk) != manifest.chunks[number]:
+            return Apply(result=Apply.RETRY, refetch_chunks=[number], reject_senders=[sender])
+        try:
+            self._rows.update(restore.take(chunk))
+            if number + 1 == len(manifest.chunks):
+                self._replica.restore(restore.finish(), self._rows)
+                self._restore, self._rows = None, {}
+        except SnapshotRejected:
+            self._restore, self._rows = None, {}
+            self.rejected += 1
+            return Apply(result=Apply.REJECT_SNAPSHOT, reject_senders=[sender])
+        return Apply(result=Apply.ACCEPT)
