@@ -182,7 +182,7 @@ async def test_a_closed_engine_says_so_to_whoever_asks_waits_or_watches(engine, 
     following = asyncio.create_task(take(engine.blocks(0), 1))
     await asyncio.sleep(0)
     await engine.close()
-    for ask in (lambda: engine.read(), lambda: engine.entry(0), lambda: engine.block(1)):
+    for ask in (engine.read, lambda: engine.entry(0), lambda: engine.block(1)):
         with pytest.raises(EngineClosed):
             ask()
     with pytest.raises(EngineClosed):
