@@ -182,9 +182,17 @@ class Releases:
 
     async def refused(self, request_id: bytes, reason: int) -> None:
         """Write that the ledger refused: final, no byte leaves under this request id."""
-        await self.journal.execute(
-            "UPDATE releases SET stage = ?, reason = ?, body_sealed = NULL WHERE request_id = ?", (int(Stage.REFUSED), reason, request_id)
-        )
+
+        def update(db: sqlite3.Connection) -> None:
+            db.execute(  # a chart's number that was allotted and will never be recorded is skipped on the ledger, or the patient sees a gap
+                "INSERT INTO skips SELECT chart, month, n, NULL FROM releases WHERE request_id = ? AND basis <> 1 ON CONFLICT DO NOTHING",
+                (request_id,),
+            )
+            db.execute(
+                "UPDATE releases SET stage = ?, reason = ?, body_sealed = NULL WHERE request_id = ?", (int(Stage.REFUSED), reason, request_id)
+            )
+
+        await self.journal.write(update)
 
     async def sending(self, prepared: Prepared, released: Released, notice: bytes, at_s: int) -> None:
         """Write SENDING and the patient's notice: durable before a byte leaves. From here on it counts as released."""
