@@ -115,6 +115,31 @@ class LogAnswer:
     open_days: tuple[OpenDay, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class OwnReadingShown:
+    """A reading by the holder's own staff: its number in the holder's series, its AuditEvent, its place under a tick's own_care_root."""
+
+    number: int
+    audit_event: bytes
+    tick_index: int
+    position: int
+    size: int
+    path: tuple[bytes, ...]
+
+    def stands(self, chart_key: bytes, network: bytes, own_care_root: bytes) -> bool:
+        """Say whether the tick covered this very event. That no other reading was left out, nothing shows (design 03 "anchor")."""
+        leaf = artefacts.detail(artefacts.own_key(chart_key, network, self.number), network, self.audit_event)
+        return is_included(leaf_hash(leaf), self.position, self.size, self.path, own_care_root)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCare:
+    """A holder's own staff's readings of one chart, ascending; those since the last tick are not among them yet."""
+
+    holder: str
+    readings: tuple[OwnReadingShown, ...]
+
+
 class Standing(Enum):
     """What the evidence says of a tag on a day."""
 

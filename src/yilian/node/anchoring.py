@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from dataclasses import dataclass
 from typing import Any, Final
 
+from yilian.base.chartlogs import OwnReadingShown
 from yilian.base.codec import encode, load
 from yilian.base.digests import sha256
 from yilian.base.merkle import inclusion_path, leaf_hash, root
@@ -30,18 +30,6 @@ from yilian.node.refusals import No, NodeRefused, demand
 from yilian.records import Pending, Proof
 
 WAIT_S_MIN: Final = 1  # between two looks at the clock
-
-
-@dataclass(frozen=True, slots=True)
-class OwnReadingProof:
-    """One reading by the holder's own staff, as a tick covers it: the log index of the tick, and the leaf's place under its root."""
-
-    number: int
-    audit_event: bytes
-    tick_index: int
-    position: int
-    size: int
-    path: tuple[bytes, ...]
 
 
 # --- ticks
@@ -134,7 +122,7 @@ async def _settled(node: Node, number: int, committed: Committed) -> None:
 # --- the own staff's readings (written by `ownuse`)
 
 
-def own_readings(node: Node, chart: Chart, after: int = 0, count: int = 100) -> tuple[OwnReadingProof, ...]:
+def own_readings(node: Node, chart: Chart, after: int = 0, count: int = 100) -> tuple[OwnReadingShown, ...]:
     """Return the own staff's readings of a chart that ticks cover, ascending, from the one after number `after`."""
     rows = node.journal.all(
         "SELECT number, audit_sealed, tick_index, position FROM own_readings WHERE chart = ? AND number > ? AND tick_index IS NOT NULL"
@@ -149,7 +137,7 @@ def own_readings(node: Node, chart: Chart, after: int = 0, count: int = 100) -> 
             leaves[tick_index] = [leaf_hash(leaf) for (leaf,) in of_tick]
         event = node.keys.open(chart.patient_id, sealed, encode(["own", node.id]))
         path = tuple(inclusion_path(leaves[tick_index], position))
-        proofs.append(OwnReadingProof(number, event, tick_index, position, len(leaves[tick_index]), path))
+        proofs.append(OwnReadingShown(number, event, tick_index, position, len(leaves[tick_index]), path))
     return tuple(proofs)
 
 

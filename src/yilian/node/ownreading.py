@@ -37,16 +37,25 @@ def chart_of(relationship_key: bytes, node: Node) -> Chart:
     return chart
 
 
-async def read_own(asked: OwnReading, node: Node) -> Released:
-    """Return what leaves: entered first, as for everybody.
+def who_asks(asked: OwnReading, node: Node) -> Chart:
+    """Return the chart of who signed: the enrolled key, for this holder, now.
 
-    Refuses  NOT_SIGNED_BY_PATIENT, STATEMENT_ENDED, KEY_NOT_ENROLLED, NOT_READABLE, REQUEST_ID_USED, LEDGER_UNREACHABLE
+    Refuses  KEY_NOT_ENROLLED, NOT_SIGNED_BY_PATIENT, STATEMENT_ENDED
     """
     chart = chart_of(asked.relationship_key, node)
     is_for_us = asked.holder == node.id and len(asked.request_id) == REQUEST_ID_SIZE
     demand(is_for_us and asked.is_genuine(node.network), No.NOT_SIGNED_BY_PATIENT)
     now_s = node.members.final().now_s
     demand(now_s < asked.until_s <= now_s + STATEMENT_S_MAX, No.STATEMENT_ENDED, until_s=asked.until_s)
+    return chart
+
+
+async def read_own(asked: OwnReading, node: Node) -> Released:
+    """Return what leaves: entered first, as for everybody.
+
+    Refuses  NOT_SIGNED_BY_PATIENT, STATEMENT_ENDED, KEY_NOT_ENROLLED, NOT_READABLE, REQUEST_ID_USED, LEDGER_UNREACHABLE
+    """
+    chart = who_asks(asked, node)
     async with node.releases.alone(asked.request_id):
         prepared = node.releases.open.get(asked.request_id)
         digest = sha256(asked.signature)

@@ -1,12 +1,9 @@
-"""Routes of what members do together: proofs of entries, referrals, examinations, and the patient's own view of a holder."""
+"""Routes of what members do together: proofs of entries, and the patient's own view of a holder."""
 
 from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from yilian.web import proofs
+from yilian.web import patientview, proofs
 
-
-def routes() -> list[BaseRoute]:
-    """Return the routes of these files."""
-    return [*proofs.routes()]
+ROUTES: list[BaseRoute] = [*proofs.ROUTES, *patientview.ROUTES]

@@ -17,39 +17,36 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from yilian.base.codec import encode
-from yilian.node import No, Node, NodeRefused, receipts
+from yilian.node import No, NodeRefused, receipts
+from yilian.web.answers import CBOR, NO_STORE, hex_of, node_of
 
 COSE: Final = "application/cose"
-CBOR: Final = "application/cbor"
 _DIGITS_MAX: Final = 19
 _FOR_EVER: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 async def checkpoint(request: Request) -> Response:
     """Answer with this member's own signature on a root."""
-    node, said = _node(request), request.path_params["height"]
+    node, said = node_of(request), request.path_params["height"]
     height = receipts.latest(node) if said == "latest" else number(said)
     return Response(receipts.own_checkpoint(node, height).encoded(), media_type=COSE)
 
 
 async def day_root(request: Request) -> Response:
     """Answer with this member's word on an open day."""
-    said = receipts.own_day_answer(_node(request), number(request.path_params["day"]))
-    return Response(said.encoded(), media_type=CBOR, headers={"Cache-Control": "no-store"})
+    said = receipts.own_day_answer(node_of(request), number(request.path_params["day"]))
+    return Response(said.encoded(), media_type=CBOR, headers=NO_STORE)
 
 
 async def by_id(request: Request) -> Response:
     """Answer with an entry and its receipts, by id."""
-    try:
-        transaction_id = bytes.fromhex(request.path_params["id"])
-    except ValueError as error:
-        raise NodeRefused(No.NOT_UNDERSTOOD) from error
-    return Response(await receipts.statement_of(_node(request), transaction_id), media_type=COSE, headers=_FOR_EVER)
+    statement = await receipts.statement_of(node_of(request), hex_of(request.path_params["id"]))
+    return Response(statement, media_type=COSE, headers=_FOR_EVER)
 
 
 async def by_index(request: Request) -> Response:
     """Answer with an entry and its receipts, by index."""
-    statement = await receipts.statement_with_receipts(_node(request), number(request.path_params["index"]))
+    statement = await receipts.statement_with_receipts(node_of(request), number(request.path_params["index"]))
     return Response(statement, media_type=COSE, headers=_FOR_EVER)
 
 
@@ -57,7 +54,7 @@ async def export(request: Request) -> Response:
     """Answer with a file that is checked offline."""
     pinned = request.query_params.get("pinned")
     index = number(request.path_params["index"])
-    made = await receipts.export(_node(request), [index], None if pinned is None else number(pinned))
+    made = await receipts.export(node_of(request), [index], None if pinned is None else number(pinned))
     headers = {"Content-Disposition": f'attachment; filename="entry-{index}.yilian"'}
     return Response(made.encoded(), media_type=CBOR, headers=headers)
 
@@ -65,19 +62,7 @@ async def export(request: Request) -> Response:
 async def consistency(request: Request) -> Response:
     """Answer with a consistency proof of this member's own log."""
     old, new = (number(request.query_params.get(name, "")) for name in ("old", "new"))
-    return Response(encode(receipts.consistency(_node(request), old, new)), media_type=CBOR)
-
-
-def routes() -> list[BaseRoute]:
-    """Return this file's routes."""
-    return [
-        Route(receipts.CHECKPOINTS + "/{height}", checkpoint),
-        Route(receipts.DAY_ROOTS + "/{day}", day_root),
-        Route("/network/receipts/{id}", by_id),
-        Route("/network/entries/{index}", by_index),
-        Route("/network/exports/{index}", export),
-        Route("/network/consistency", consistency),
-    ]
+    return Response(encode(receipts.consistency(node_of(request), old, new)), media_type=CBOR)
 
 
 def number(text: str) -> int:
@@ -90,6 +75,11 @@ def number(text: str) -> int:
     return int(text)
 
 
-def _node(request: Request) -> Node:
-    node: Node = request.app.state.node
-    return node
+ROUTES: list[BaseRoute] = [
+    Route(receipts.CHECKPOINTS + "/{height}", checkpoint),
+    Route(receipts.DAY_ROOTS + "/{day}", day_root),
+    Route("/network/receipts/{id}", by_id),
+    Route("/network/entries/{index}", by_index),
+    Route("/network/exports/{index}", export),
+    Route("/network/consistency", consistency),
+]

@@ -1,0 +1,114 @@
+"""A few members of one network, each with a folder, a node and a port of its own, over one embedded engine; time is given."""
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import sha256
+from socket import socket
+
+import httpx
+
+from yilian.base.keys import SigningKey
+from yilian.contracts import directory
+from yilian.engines.embedded import EmbeddedEngine
+from yilian.ledger import Genesis
+from yilian.node import Settings, found, join, opened
+from yilian.web import serve
+
+STARTED_AT_S = 1_800_000_000 - 1_800_000_000 % 86_400 + 3_600  # 01:00 UTC of a day in January 2027
+KINDS = {"clinic-1": "clinic", "hospital-1": "hospital", "regulator-1": "regulator"}
+OPERATOR = "regulator-1"
+
+
+def seed(*names):
+    return sha256("/".join(str(name) for name in names).encode()).digest()
+
+
+class Clock:
+    """The network's time, Unix milliseconds; it goes on when a test says so."""
+
+    def __init__(self):
+        self.now_ms = STARTED_AT_S * 1_000 + 500
+
+    def __call__(self):
+        return self.now_ms
+
+    def go(self, seconds):
+        self.now_ms += seconds * 1_000
+
+
+class Alliance:
+    """The running members, and what a test does with them."""
+
+    def __init__(self, folder, clock, genesis, engine):
+        self.folder, self.clock, self.genesis, self.engine = folder, clock, genesis, engine
+        self.nodes, self.urls = {}, {}
+        self.stack = AsyncExitStack()
+
+    async def open(self, member):
+        node = await self.stack.enter_async_context(opened(self.folder / member, self.engine, clock=self.clock))
+        self.nodes[member] = node
+        self.urls[member] = (await self.stack.enter_async_context(serve(node))).url
+        return node
+
+    async def doctor(self, member, role="physician", name="doctor"):
+        """Register a practitioner's key at a member and return the pair."""
+        node, pair = self.nodes[member], SigningKey(seed(member, name))
+        until_s = self.clock.now_ms // 1_000 + 300 * 86_400
+        await self.act(member, "practitioner.register", directory.Register(pair.public_key, role, until_s))
+        assert directory.credential_at(node.engine.read(), pair.public_key, self.clock.now_ms // 1_000 + 1) is not None
+        return pair
+
+    async def act(self, member, kind, message):
+        from yilian.node.carriage import act_of
+
+        node = self.nodes[member]
+        protected = node.carriage.header(kind)
+        committed = await node.carriage.submit(node.carriage.enveloped(protected, act_of(kind, message), ()))
+        assert (committed.reason, committed.facts) == (0, {})
+        return committed.index
+
+    async def get(self, member, path):
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return await client.get(self.urls[member] + path)
+
+    async def post(self, member, path, content):
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return await client.post(self.urls[member] + path, content=content)
+
+
+@asynccontextmanager
+async def alliance(folder, members=tuple(KINDS), opens=None, **parameters):
+    """Found a network of `members` in `folder` and run the nodes of `opens` (default: all)."""
+    clock, ports, held = Clock(), {}, []
+    for member in members:
+        held.append(socket())
+        held[-1].bind(("127.0.0.1", 0))
+        ports[member] = held[-1].getsockname()[1]
+    for one in held:
+        one.close()
+    founders = tuple(
+        found(
+            folder / member,
+            Settings(member, f"http://127.0.0.1:{ports[member]}", port=ports[member]),
+            kinds=(KINDS[member],),
+            name=f"name of {member}",
+            power=1,
+            seed=seed("member", member),
+        )
+        for member in members
+    )
+    genesis = Genesis(STARTED_AT_S, OPERATOR, founders, {"memo_size": 0} | parameters)
+    for member in members:
+        join(folder / member, genesis)
+    engine = EmbeddedEngine.open(folder / "ledger", genesis, now_ms=clock, processes=0)
+    try:
+        running = Alliance(folder, clock, genesis, engine)
+        async with running.stack:
+            for member in members if opens is None else opens:
+                await running.open(member)
+            yield running
+    finally:
+        await engine.close()
+
+
+PATIENT = b'{"resourceType":"Patient","id":"p1","name":[{"text":"Test Person"}],"gender":"female","birthDate":"1960-01-01"}'
+
