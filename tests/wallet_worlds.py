@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tests.worlds import World, key, node_key, receipt_key, seed
 from yilian.base.artefacts import Challenge, detail, detail_key, entry_seed, grant_key_statement, month_key, relationship_statement
-from yilian.base.chartlogs import ABSENT_AHEAD, LogAnswer, ShownDay, ShownEntry, place_of, sign_head
+from yilian.base.chartlogs import ABSENT_AHEAD, LogAnswer, OpenDay, ShownDay, ShownEntry, places_of, sign_head
 from yilian.base.digests import grant_tag, key_tag, sha256
 from yilian.base.handovers import EnrolAsk, GrantKey, Relationship, SignedChallenge, chart_key_info
 from yilian.base.keys import SigningKey
@@ -14,7 +14,7 @@ from yilian.base.seal import seal_to_patient
 from yilian.base.times import DAY_S, day_of, month_days, month_of
 from yilian.base.transaction import Header, assemble
 from yilian.contracts import access, consent
-from yilian.ledger import access_root, consistency, inclusion, receipt, root_at, sign_answer, sign_checkpoint, transparent
+from yilian.ledger import access_root, consistency, inclusion, receipt, root_at, sign_answer, sign_checkpoint, sign_day, transparent
 from yilian.wallet import Members, Wallet, WalletState, Wish
 
 HOLDER, REQUESTER, OPERATOR = "hospital-1", "hospital-2", "clinic-1"
@@ -34,8 +34,9 @@ class Nodes:
 class ChartWorld(World):
     """One patient with one chart at HOLDER, read by REQUESTER; entries are remembered as the holder would."""
 
-    def __init__(self):
+    def __init__(self, *, shows_roots=False):
         super().__init__()
+        self.shows_roots = shows_roots  # of days not closed: one signed root and places under it, instead of an answer for each tag
         self.nodes, self.days = Nodes(), {}
         self.members = Members.of(self.genesis)
         self.wallet = Wallet.of(seed("patient"), self.members)
@@ -188,14 +189,14 @@ class ChartWorld(World):
 
     def shown_day(self, day, tags):
         closed = self.days[day]
-        assert access_root(closed.tags) is not None
-        places = tuple(place_of(closed.tags, tag) for tag in tags)
-        return ShownDay(closed.index, self.leaves[closed.index], self.path(closed.index), len(closed.tags), places)
+        leaf, path = self.leaves[closed.index], self.path(closed.index)
+        return ShownDay(closed.index, leaf, path, len(closed.tags), places_of(closed.tags, tags))
 
     def answer(self, request):
         assert request.is_genuine(self.network)
         month, tags = request.month, self.tags_asked(request.month, request.control_keys)
         days = [day for day in month_days(month) if day_of(self.genesis.started_at_s) <= day <= day_of(self.now_s)]
+        open_days = [day for day in days if day not in self.days]
         count = self.counts.get(month, 0)
         entries = tuple(ShownEntry(index, said, self.path(index), event) for index, at, said, event in self.shown if at == month)
         return LogAnswer(
@@ -209,8 +210,16 @@ class ChartWorld(World):
             ),
             entries=entries,
             days=tuple(self.shown_day(day, tags) for day in days if day in self.days),
-            state_answers=tuple(self.state_answer(tag, day) for day in days if day not in self.days for tag in tags),
+            state_answers=() if self.shows_roots else tuple(self.state_answer(tag, day) for day in open_days for tag in tags),
+            open_days=tuple(self.open_day(day, tags) for day in open_days) if self.shows_roots else (),
         )
+
+    def open_day(self, day, tags, signer=OPERATOR, time_s=None):
+        of_day = tuple(access.tags_of_day(self.rows, day))
+        day_key = access.TAG_PREFIX + day.to_bytes(4, "big")
+        at = (self.chain.height, self.now_s if time_s is None else time_s)
+        said = sign_day(receipt_key(signer), self.network, at, day_key, access_root(of_day))
+        return OpenDay(day, (said.encoded(),), len(of_day), places_of(of_day, tags))
 
     def answers(self):
         months = self.wallet.months_due(self.state, HOLDER, self.now_s)

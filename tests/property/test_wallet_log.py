@@ -30,9 +30,9 @@ STEPS = st.lists(
 )
 
 
-def lived(steps):
+def lived(steps, shows_roots):
     """Return the world after the steps, with one access at least, at an instant at which a check is due."""
-    world = ChartWorld()
+    world = ChartWorld(shows_roots=shows_roots)
     world.enrol()
     live = [world.give()]
     for act, number in [*steps, ("own", 0)]:
@@ -140,10 +140,10 @@ def forge_head(world, answers, draw):
 def withhold_proofs(world, answers, draw):
     """Leave out a closed day, or the state answers of the running one."""
     choices = [(m, d) for m, answer in enumerate(answers) for d in range(len(answer.days))]
-    choices += [(m, None) for m, answer in enumerate(answers) if answer.state_answers]
+    choices += [(m, None) for m, answer in enumerate(answers) if answer.state_answers or answer.open_days]
     m, d = draw(st.sampled_from(choices))
     answer = answers[m]
-    changed = replace(answer, state_answers=()) if d is None else replace(answer, days=answer.days[:d] + answer.days[d + 1 :])
+    changed = replace(answer, state_answers=(), open_days=()) if d is None else replace(answer, days=answer.days[:d] + answer.days[d + 1 :])
     return (*answers[:m], changed, *answers[m + 1 :])
 
 
@@ -181,10 +181,10 @@ LIES = (
 )
 
 
-@given(STEPS)
+@given(STEPS, st.booleans())
 @settings(max_examples=30)
-def test_an_honest_log_passes_whatever_happened(steps):
-    world = lived(steps)
+def test_an_honest_log_passes_whatever_happened(steps, shows_roots):
+    world = lived(steps, shows_roots)
     report = world.check()
     assert faults(report) == []
     shown = [index for index, *_ in world.shown]
@@ -193,10 +193,10 @@ def test_an_honest_log_passes_whatever_happened(steps):
     assert faults(world.check()) == []  # and again, from what was remembered
 
 
-@given(steps=STEPS, lie=st.sampled_from(LIES), remembers=st.booleans(), data=st.data())
+@given(steps=STEPS, lie=st.sampled_from(LIES), remembers=st.booleans(), shows_roots=st.booleans(), data=st.data())
 @settings(max_examples=120)
-def test_any_log_that_lies_is_found(steps, lie, remembers, data):
-    world = lived(steps)
+def test_any_log_that_lies_is_found(steps, lie, remembers, shows_roots, data):
+    world = lived(steps, shows_roots)
     if remembers:
         assert faults(world.check()) == []
     lied = lie(world, world.answers(), data.draw)

@@ -10,6 +10,7 @@ from tests.worlds import receipt_key
 from yilian.base.chartlogs import Standing
 from yilian.base.digests import grant_tag
 from yilian.base.times import DAY_S, day_of, month_of
+from yilian.contracts import access
 from yilian.ledger import parse_checkpoint, sign_answer
 from yilian.wallet import Fault, SeenHead
 from yilian.wallet.evidence import Evidence
@@ -166,6 +167,33 @@ def test_a_state_answer_counts_only_fresh_and_while_the_days_rows_are_kept(world
     elsewhere = sign_answer(receipt_key(OPERATOR), b"x" * 32, (1, world.now_s), (b"t/" + day.to_bytes(4, "big") + tag, None))
     evidence._state_answer(elsewhere.encoded())
     assert evidence.standing(day, tag) is Standing.NOT_SHOWN
+
+
+def test_a_root_of_an_open_day_counts_only_fresh_vouched_and_for_its_day(world):
+    world.shows_roots = True
+    assert faults(world.check()) == []
+    day, tag, now_s = day_of(world.now_s), b"t" * 16, world.now_s
+    present = access.tags_of_day(world.rows, day)[0]
+    late_s = (day + 2) * DAY_S
+    good = world.open_day(day, [tag, present])
+    cases = [
+        (good, now_s, Standing.ABSENT, Standing.PRESENT),
+        (good, now_s + 301, Standing.NOT_SHOWN, Standing.NOT_SHOWN),
+        (replace(good, day=day + 1), now_s, Standing.NOT_SHOWN, Standing.NOT_SHOWN),
+        (replace(good, day=2**40), now_s, Standing.NOT_SHOWN, Standing.NOT_SHOWN),
+        (replace(good, size=0), now_s, Standing.NOT_SHOWN, Standing.NOT_SHOWN),
+        (replace(good, answers=()), now_s, Standing.NOT_SHOWN, Standing.NOT_SHOWN),
+        (world.open_day(day, [tag], signer=HOLDER), now_s, Standing.NOT_SHOWN, Standing.NOT_SHOWN),
+        (world.open_day(day, [tag], time_s=late_s), late_s, Standing.NOT_SHOWN, Standing.NOT_SHOWN),
+        (replace(good, answers=(world.state_answer(tag, day),)), now_s, Standing.NOT_SHOWN, Standing.NOT_SHOWN),
+    ]
+    for shown, at_s, absent, shown_present in cases:
+        evidence = Evidence(world.members, HOLDER, at_s, None)
+        evidence._open_day(shown)
+        assert (evidence.standing(day, tag), evidence.standing(day, present)) == (absent, shown_present)
+    evidence = Evidence(world.members, HOLDER, now_s, None)
+    evidence._open_day(replace(good, answers=(b"x",)))
+    assert [dict(found.facts)["what"] for found in evidence.findings] == ["state answer"]
 
 
 def test_a_head_below_what_is_shown_or_was_signed_before_contradicts(world):
