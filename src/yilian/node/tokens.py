@@ -1,7 +1,7 @@
 """Who asks: client assertions, access tokens and proofs of possession. A token says who speaks; it never authorises by itself.
 
 Assertion   SMART Backend Services `private_key_jwt` (RFC 7523): iss = sub = member id, aud = the token endpoint, at most 300 s, `jti` once;
-            UDAP `extensions.hl7-b2b`. Its header carries the token key as `jwk` with the node key's signature over it as `binding`, so that
+            UDAP `extensions.hl7-b2b`. Its header carries the token key as `jwk`, with the node key's signature over it as that JWK's `binding`, so that
             no server has to be asked; the same key stands at `/.well-known/jwks.json` (ADR-0071).
 Token       at most 300 s, a JWT with IHE IUA and PCF claims, DPoP-bound (RFC 9449); known to this process only: after a restart the client
             logs in again, and no proof of an earlier life can be replayed.
@@ -81,7 +81,7 @@ class Tokens:
 
     def jwks(self) -> dict[str, Any]:
         """Return the member's published keys."""
-        return {"keys": [{**self._jwk(), "use": "sig", "alg": "EdDSA", "binding": jose.to_text(self._binding)}]}
+        return {"keys": [{**self._jwk(), "use": "sig", "alg": "EdDSA"}]}
 
     def assertion(self, audience: str, purpose: Purpose) -> str:
         """Return this member's assertion for another member's token endpoint."""
@@ -104,7 +104,7 @@ class Tokens:
             "jti": secrets.token_urlsafe(16),
             "extensions": {"hl7-b2b": extension},
         }
-        header = {"typ": "JWT", "kid": self._keys.token_key.kid.hex(), "jwk": self._jwk(), "binding": jose.to_text(self._binding)}
+        header = {"typ": "JWT", "kid": self._keys.token_key.kid.hex(), "jwk": self._jwk()}
         return jose.signed(self._keys.token_key, header, claims)
 
     async def issue(self, form: Mapping[str, str], proof: str | None) -> dict[str, Any]:
@@ -159,7 +159,8 @@ class Tokens:
     # --- the parts
 
     def _jwk(self) -> dict[str, Any]:
-        return {**jose.jwk_of(self._keys.token_key.public_key), "kid": self._keys.token_key.kid.hex()}
+        key = self._keys.token_key
+        return {**jose.jwk_of(key.public_key), "kid": key.kid.hex(), "binding": jose.to_text(self._binding)}
 
     def _claims(self, assertion: str) -> tuple[dict[str, Any], str]:
         """Return the claims of an assertion signed by the key of the client it names."""
@@ -172,7 +173,7 @@ class Tokens:
                 claims = jose.verified(assertion, presented)
                 expected = str(claims.get("iss", ""))
                 row = self._members.active(self._members.final().view, expected)
-                binding = jose.from_text(str(header.get("binding", "")))
+                binding = jose.from_text(str(header["jwk"].get("binding", "")))
                 is_bound = is_signed(row.node_key, binding_statement(self._keys.network, expected, presented), binding)
                 demand(is_bound, No.ASSERTION_NOT_VALID)
         except jose.NotAToken as error:

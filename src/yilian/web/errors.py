@@ -32,14 +32,13 @@ def speaks_fhir(path: str) -> bool:
 
 
 def _answer(request: Request, status: int, number: int, name: str, facts: dict[str, Any], sentence: str) -> Response:
-    headers = {"Cache-Control": "no-store"}
+    headers = {"Cache-Control": "no-store", "Yilian-Refusal": f"{number} {name}"}
     if status in (429, 503):
         headers["Retry-After"] = str(RETRY_AFTER_S)
     if status == 401:  # noqa: PLR2004 - RFC 9449 section 7.1
         headers["WWW-Authenticate"] = 'DPoP algs="EdDSA"'
     shown = {key: value.hex() if isinstance(value, bytes) else value for key, value in facts.items()}
     if speaks_fhir(request.url.path):
-        headers["Yilian-Refusal"] = f"{number} {name}"
         issue = Issue("error", _ISSUE_TYPES.get(status, "processing"), "", sentence)
         return Response(operation_outcome((issue,)), status, headers, FHIR_JSON)
     problem = {"type": f"{REFUSAL_SYSTEM}{name}", "title": sentence, "status": status, "number": number, "name": name, "facts": shown}
