@@ -13,6 +13,7 @@ from yilian.cli.frame import Command, Output, attempt
 # In the order of `yilian --help`: what a newcomer tries first stands first.
 COMMANDS = (
     "node",
+    "network",
     "import",
     "verify",
     "show",

@@ -35,7 +35,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     init.add_argument("--endpoint", required=True, metavar="URL", help="how the other members reach the node")
     init.add_argument("--host", default="127.0.0.1", help="where it listens (default %(default)s; anything else needs TLS)")
     init.add_argument("--port", type=int, default=8700, help="default %(default)s")
-    init.add_argument("--engine", default="embedded", help="embedded (orders itself), remote (follows) or cometbft (default %(default)s)")
+    init.add_argument(
+        "--engine",
+        default="embedded",
+        help="embedded (orders itself), remote (follows) or consortium (orders with others) (default %(default)s)",
+    )
     init.add_argument("--operator", default="", metavar="URL", help="for remote: the node that orders")
     init.add_argument("--tls-certificate", default="", metavar="FILE")
     init.add_argument("--tls-key", default="", metavar="FILE")

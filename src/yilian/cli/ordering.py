@@ -42,4 +42,17 @@ async def _embedded(folder: Path, settings: "Settings", genesis: "Genesis") -> A
         await engine.close()
 
 
-_OPENINGS: Final[dict[str, Opening]] = {"embedded": _embedded}
+@asynccontextmanager
+async def _consortium(folder: Path, _: "Settings", genesis: "Genesis") -> AsyncIterator["Engine"]:
+    import asyncio
+
+    from yilian.engines.consortium import open_engine
+
+    engine = await asyncio.to_thread(open_engine, folder / LEDGER, genesis)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+_OPENINGS: Final[dict[str, Opening]] = {"embedded": _embedded, "consortium": _consortium}

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-ENGINES: Final = ("embedded", "remote", "cometbft")
+ENGINES: Final = ("embedded", "remote", "consortium")
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 

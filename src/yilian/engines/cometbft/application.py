@@ -31,6 +31,7 @@ from yilian.ledger import BlockHeader, Genesis, Result
 
 BLOCK_TRANSACTIONS_MAX = 4_000  # so that deciding a block takes well under `timeout_propose` on a slow core (ADR-0091)
 CODE_ADMITTED = 0
+SEATS = "/seats"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +106,15 @@ class Application:
         )
 
     def query(self, asked: abci.RequestQuery) -> abci.ResponseQuery:
-        """Answer a state key's value; the node itself reads its own store, so this is for operators' curiosity only."""
+        """Answer, to the member's own operator, whose the voting keys are: path `/seats`, `CBOR([[key, member], ...])`.
+
+        All else is read from the node's own store, not through CometBFT.
+        """
         view = self._replica.read()
-        value = view.get(asked.data)
-        return abci.ResponseQuery(key=asked.data, value=value or b"", height=view.chain.height)
+        if asked.path != SEATS:
+            return abci.ResponseQuery(code=1, log=f"the only path is {SEATS}", height=view.chain.height)
+        seats = [[member.consensus_key, member.id] for member in directory.members(view) if member.consensus_key is not None]
+        return abci.ResponseQuery(value=encode(seats), height=view.chain.height)
 
     # -- mempool connection
 

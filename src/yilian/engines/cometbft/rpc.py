@@ -9,10 +9,14 @@ import base64
 import http.client
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
 import orjson
+
+from yilian.base.codec import decode
+from yilian.engines.cometbft.application import SEATS
 
 CALL_S_MAX = 10.0  # a call waits for one CheckTx; a CometBFT that takes longer is as good as gone
 
@@ -35,6 +39,7 @@ class Standing:
 
     height: int
     is_catching_up: bool
+    behind_s: int  # since the latest block
     peers: int
 
 
@@ -74,7 +79,9 @@ class Rpc:
         """
         sync = self._ask("status")["sync_info"]
         net = self._ask("net_info")
-        return Standing(int(sync["latest_block_height"]), bool(sync["catching_up"]), int(net["n_peers"]))
+        latest = datetime.fromisoformat(sync["latest_block_time"][:19] + "+00:00")  # RFC 3339 in UTC, with nanoseconds
+        behind_s = max(0, int((datetime.now(UTC) - latest).total_seconds()))
+        return Standing(int(sync["latest_block_height"]), bool(sync["catching_up"]), behind_s, int(net["n_peers"]))
 
     def block_hash(self, height: int) -> str:
         """Return the hash of the block at a height, which a new member trusts to begin a state sync.
@@ -90,6 +97,14 @@ class Rpc:
         """
         listed = self._ask("validators", per_page="100")["validators"]
         return {base64.b64decode(each["pub_key"]["value"]): int(each["voting_power"]) for each in listed}
+
+    def seats(self) -> dict[bytes, str]:
+        """Return the member that each voting key is of, as the application says.
+
+        Raises   Unreachable
+        """
+        said = decode(base64.b64decode(self._ask("abci_query", path=SEATS)["response"]["value"] or ""))
+        return dict(said)  # our own application answers with pairs
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -1,0 +1,220 @@
+"""A consortium whose members order together: found one, join one, see how it stands.
+
+  yilian network init     makes every founder's folder out of one members.toml, for a trial on one machine or a ceremony of all founders
+  yilian network join     seats a member that has its folder and the network's genesis; it begins with a checked snapshot of the others
+  yilian network status   height, how long ago the last block was, peers and validators, of a member that runs here
+
+members.toml: one [[member]] each with id, kinds, name, endpoint and, if not the default, power (1; 0 follows without validating), host
+(127.0.0.1), p2p_port and rpc_port (26656, 26657, the next member 10 above); [parameters] as the directory knows them.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from yilian.cli.files import read_bytes, write_new
+from yilian.cli.frame import Declined, Misused, Output, Unreachable
+
+if TYPE_CHECKING:
+    from yilian.engines.consortium import Seat, Trust
+    from yilian.ledger import Founder
+
+SUMMARY = "found, join or look at a consortium that orders together"
+ENGINE: Final = "consortium"
+PEERS: Final = "peers.txt"
+GENESIS: Final = "genesis.cbor"
+_FIELDS: Final = {"id": str, "kinds": list, "name": str, "endpoint": str, "power": int, "host": str, "p2p_port": int, "rpc_port": int}
+_REQUIRED: Final = ("id", "kinds", "name", "endpoint")
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    acts = parser.add_subparsers(title="acts", metavar="ACT", required=True)
+    init = acts.add_parser("init", help="make every founder's folder")
+    init.add_argument("--members", required=True, type=Path, metavar="FILE", help="members.toml")
+    init.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to make; each member's is DIR/ID")
+    init.set_defaults(act=_init)
+    join = acts.add_parser("join", help="seat a member")
+    join.add_argument("--home", required=True, type=Path, metavar="DIR", help="the member's data folder (yilian node init)")
+    join.add_argument("--genesis", type=Path, metavar="FILE", help="the network's genesis, if the folder has none yet")
+    join.add_argument("--peers", required=True, type=Path, metavar="FILE", help="peers.txt of the network: ID@HOST:PORT, one a line")
+    join.add_argument("--ask", action="append", default=[], metavar="HOST:PORT", help="a member's RPC to begin from; two at least")
+    join.add_argument("--trust", metavar="HEIGHT:HASH", help="a block that you know to be the network's (else the ones asked must agree)")
+    join.add_argument("--host", default="127.0.0.1", help="where the others reach it (default %(default)s)")
+    join.add_argument("--p2p-port", type=int, default=26_656, help="default %(default)s")
+    join.add_argument("--rpc-port", type=int, default=26_657, help="default %(default)s")
+    join.set_defaults(act=_join)
+    status = acts.add_parser("status", help="how it stands")
+    status.add_argument("--home", required=True, type=Path, metavar="DIR", help="the member's data folder")
+    status.set_defaults(act=_status)
+    for act in (init, join, status):
+        act.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the same facts as JSON")
+
+
+def run(options: argparse.Namespace, output: Output) -> None:
+    """Do the act that was named."""
+    from yilian.engines.consortium import NotSeated
+    from yilian.engines.consortium import Unreachable as Silent
+    from yilian.node import SettingsWrong
+
+    output.is_json = options.json
+    try:
+        options.act(options, output)
+    except (SettingsWrong, NotSeated) as wrong:
+        raise Misused(str(wrong)) from wrong
+    except Silent as silent:
+        raise Unreachable(f"{silent}: is the node running? yilian node run --home DIR") from silent
+
+
+def _init(options: argparse.Namespace, output: Output) -> None:
+    import time
+
+    from yilian.cli.ordering import LEDGER
+    from yilian.engines.consortium import settle
+    from yilian.ledger import Genesis, start
+    from yilian.node import join
+
+    rows, parameters = _members(options.members)
+    seats = [_seat(row, number) for number, row in enumerate(rows)]
+    if options.out.exists():
+        raise Misused(f"{options.out} is there already, and keys are never overwritten: choose another folder")
+    founders = tuple(_founder(options.out / row["id"], row, seat) for row, seat in zip(rows, seats, strict=True))
+    genesis = Genesis(int(time.time()), "", founders, parameters)
+    try:
+        start(genesis)
+    except ValueError as error:
+        raise Declined(f"{options.members}: {error}") from error
+    peers = [seat.peer for seat in seats]
+    for seat in seats:
+        join(options.out / seat.member, genesis)
+        settle(options.out / seat.member / LEDGER, genesis, seat, peers)
+    write_new(options.out / GENESIS, genesis.encoded())
+    write_new(options.out / PEERS, ("\n".join(peers) + "\n").encode())
+    output.answer(
+        {"network": genesis.network_id, "members": [seat.member for seat in seats], "folder": str(options.out)},
+        f"network {genesis.network_id.hex()}",
+        f"hand each founder its own folder and nobody else's: {', '.join(str(options.out / seat.member) for seat in seats)}",
+        f"each then runs: yilian node run --home DIR; who joins later needs {options.out / GENESIS} and {options.out / PEERS}",
+    )
+
+
+def _members(file: Path) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Return what members.toml says.
+
+    Raises   Misused
+    """
+    import tomllib
+
+    try:
+        said = tomllib.loads(read_bytes(file).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misused(f"{file} is not TOML: {error}") from error
+    rows, parameters = said.pop("member", []), said.pop("parameters", {})
+    if said or not isinstance(rows, list) or not rows:
+        raise Misused(f"{file} has one [[member]] for each member, and [parameters]; nothing else")
+    for row in rows:
+        if unknown := sorted(set(row) - set(_FIELDS)):
+            raise Misused(f"{file}: a member has no {', '.join(unknown)}; it has {', '.join(_FIELDS)}")
+        if missing := [name for name in _REQUIRED if name not in row]:
+            raise Misused(f"{file}: a member lacks {', '.join(missing)}")
+        if wrong := [name for name, value in row.items() if type(value) is not _FIELDS[name]]:
+            raise Misused(f"{file}: {row['id']}: {', '.join(wrong)} is of the wrong type")
+    if len({row["id"] for row in rows}) != len(rows):
+        raise Misused(f"{file} names a member twice")
+    if not all(type(value) is int for value in parameters.values()):
+        raise Misused(f"{file}: parameters are whole numbers")
+    return rows, parameters
+
+
+def _seat(row: dict[str, Any], number: int) -> "Seat":
+    from yilian.engines.consortium import P2P_PORT, PORTS_APART, draw
+
+    first = P2P_PORT + PORTS_APART * number
+    return draw(row["id"], row.get("host", "127.0.0.1"), row.get("p2p_port", first), row.get("rpc_port", first + 1))
+
+
+def _founder(folder: Path, row: dict[str, Any], seat: "Seat") -> "Founder":
+    from dataclasses import replace
+    from urllib.parse import urlsplit
+
+    from yilian.node import Settings, found
+
+    power = row.get("power", 1)
+    url = urlsplit(row["endpoint"])
+    settings = Settings(row["id"], row["endpoint"], port=url.port or 443, engine=ENGINE)
+    founder = found(folder, settings, kinds=tuple(sorted(row["kinds"])), name=row["name"], power=power)
+    return replace(founder, consensus_key=seat.consensus_key) if power else founder
+
+
+def _join(options: argparse.Namespace, output: Output) -> None:
+    from yilian.base.codec import Malformed
+    from yilian.cli.ordering import LEDGER
+    from yilian.engines.consortium import draw, settle
+    from yilian.ledger import parse_genesis
+    from yilian.node import join, read_genesis, read_settings
+
+    settings = read_settings(options.home)
+    if options.genesis is not None:
+        try:
+            join(options.home, parse_genesis(read_bytes(options.genesis)))
+        except Malformed as error:
+            raise Declined(f"{options.genesis} is no genesis ({error})") from error
+        except FileExistsError as error:
+            raise Misused(f"{options.home} belongs to a network already: leave --genesis out") from error
+    genesis = read_genesis(options.home)
+    if settings.engine != ENGINE:
+        raise Misused(f'{options.home}/node.toml says engine = "{settings.engine}": set engine = "{ENGINE}" first')
+    peers = read_bytes(options.peers).decode().split()
+    seat = draw(settings.id, options.host, options.p2p_port, options.rpc_port)
+    trust = _trust(options)
+    try:
+        settle(options.home / LEDGER, genesis, seat, peers, trust)
+    except FileExistsError as error:
+        raise Misused(f"{options.home} is seated already, and keys are never overwritten") from error
+    begins = "block 1"
+    if trust is not None:
+        begins = f"a snapshot above height {trust.height}, block {trust.block_hash}: compare that hash with a member you know"
+    output.answer(
+        {"member": settings.id, "peer": seat.peer, "consensus_key": seat.consensus_key, "trusted_height": trust.height if trust else None},
+        f"{settings.id} is seated as {seat.peer}; it begins with {begins}",
+        f"to validate, the members admit it by vote with the consensus key {seat.consensus_key.hex()}",
+        f"next: yilian node run --home {options.home}",
+    )
+
+
+def _trust(options: argparse.Namespace) -> "Trust | None":
+    from yilian.engines.consortium import trusted
+
+    if not options.ask:
+        return None
+    if len(options.ask) < 2:  # noqa: PLR2004 - one alone could lie
+        raise Misused("--ask needs two members at least: what one says, the other must confirm")
+    height, _, block_hash = (options.trust or "").partition(":")
+    if options.trust and not (height.isdigit() and block_hash):
+        raise Misused("--trust is HEIGHT:HASH")
+    try:
+        return trusted(options.ask, int(height), block_hash) if options.trust else trusted(options.ask)
+    except ValueError as error:
+        raise Declined(str(error)) from error
+
+
+def _status(options: argparse.Namespace, output: Output) -> None:
+    from yilian.cli.ordering import LEDGER
+    from yilian.engines.consortium import standing
+    from yilian.node import read_settings
+
+    member = read_settings(options.home).id
+    said = standing(options.home / LEDGER)
+    whole, catching_up = sum(said.validators.values()), ", catching up" if said.is_catching_up else ""
+    output.answer(
+        {
+            "member": member,
+            "height": said.height,
+            "is_catching_up": said.is_catching_up,
+            "behind_s": said.behind_s,
+            "peers": said.peers,
+            "validators": said.validators,
+        },
+        f"{member}: height {said.height}, last block {said.behind_s} s ago{catching_up}, {said.peers} peers",
+        f"{len(said.validators)} validators: " + ", ".join(f"{name} {power}/{whole}" for name, power in said.validators.items()),
+    )

@@ -1,0 +1,96 @@
+"""A consortium: members who order together and do not trust one another. What is above says `consortium`, and not which engine that is.
+
+A member sits in a *seat*: where the others reach it, the keys of its connection, and the key it votes with if it validates. A founder's
+seat is drawn before genesis, because genesis names the voting key; a member that joins later draws its own and is admitted by vote.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from yilian.base.keys import SEED_SIZE
+from yilian.engines.cometbft import CometBftEngine, NotAHome, NotOrdering, Seat, Trust, write_home
+from yilian.engines.cometbft.rpc import Rpc, Unreachable
+from yilian.engines.cometbft.settings import HOME, read_ports
+from yilian.ledger import Genesis
+
+__all__ = ["NotOrdering", "NotSeated", "Seat", "Standing", "Trust", "Unreachable", "draw", "open_engine", "settle", "standing", "trusted"]
+
+NotSeated = NotAHome
+P2P_PORT = 26_656  # as CometBFT's own default; the second is the next
+PORTS_APART = 10  # between two members on one machine
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one member's part in the consortium stands, as its running process says."""
+
+    height: int
+    is_catching_up: bool
+    behind_s: int  # since the latest block; a heartbeat comes every 5 s
+    peers: int
+    validators: dict[str, int]  # member -> power; a key that the directory does not know stands as its hex
+
+
+def draw(member: str, host: str = "127.0.0.1", p2p_port: int = P2P_PORT, rpc_port: int = P2P_PORT + 1) -> Seat:
+    """Return a new seat with keys of its own."""
+    return Seat(member, host, p2p_port, rpc_port, secrets.token_bytes(SEED_SIZE), secrets.token_bytes(SEED_SIZE))
+
+
+def settle(folder: Path, genesis: Genesis, seat: Seat, peers: Sequence[str], trust: Trust | None = None) -> None:
+    """Write a member's seat into the folder of its ledger. With `trust` it begins with a snapshot of the others, checked here.
+
+    Raises   FileExistsError, if a seat is there already: keys are never overwritten
+    """
+    if (folder / HOME).exists():
+        raise FileExistsError(folder / HOME)
+    write_home(folder, genesis, seat, [peer for peer in peers if peer != seat.peer], trust)
+
+
+def open_engine(folder: Path, genesis: Genesis) -> CometBftEngine:
+    """Open the member's copy of the ledger in `folder` and order with the others.
+
+    Raises   EngineStopped, with a sentence that says what to do
+    """
+    return CometBftEngine.open(folder, genesis)
+
+
+def trusted(servers: Sequence[str], height: int | None = None, block_hash: str | None = None) -> Trust:
+    """Return from where to begin: the height and hash that were given, or else what the first server says, which the others must confirm.
+
+    Raises   Unreachable; ValueError, if the servers contradict each other
+    """
+    if height is not None and block_hash is not None:
+        return Trust(tuple(servers), height, block_hash)
+    asked = [_client(server) for server in servers]
+    try:
+        height = asked[0].standing().height
+        said = {each.block_hash(height - 1) for each in asked}
+    finally:
+        for each in asked:
+            each.close()
+    if len(said) != 1:
+        raise ValueError(f"the members asked name different blocks at height {height - 1}: trust neither before you know why")
+    return Trust(tuple(servers), height - 1, said.pop())
+
+
+def standing(folder: Path) -> Standing:
+    """Return how the member that runs on `folder` stands.
+
+    Raises   NotSeated, Unreachable
+    """
+    client = Rpc(read_ports(folder).rpc)
+    try:
+        said, powers, names = client.standing(), client.validators(), client.seats()
+    finally:
+        client.close()
+    named = {names.get(key, key.hex()): power for key, power in powers.items()}
+    return Standing(said.height, said.is_catching_up, said.behind_s, said.peers, dict(sorted(named.items())))
+
+
+def _client(server: str) -> Rpc:
+    host, _, port = server.rpartition(":")
+    return Rpc(int(port), host)
