@@ -129,7 +129,7 @@ def _month(chart: Chart, month: int, node: Node) -> _Month:
     )
     lines, numbers, indexes = [], [], []
     for request_id, basis, number, index, sealed in rows:
-        lines.append(_Line(index, node.keys.open(chart.patient_id, sealed, request_id + b"audit")))
+        lines.append(_Line(index, node.releases.audit_event_of(chart.patient_id, request_id, sealed)))
         indexes.append(index)
         if basis != Basis.GRANT:
             numbers.append(number)

@@ -252,6 +252,10 @@ class Releases:
         """Return the offer that was made for a row."""
         return parse_offer(self.keys.open(self.charts.of_id(row.chart).patient_id, row.offer_sealed, _context("offer", row.request_id)))
 
+    def audit_event_of(self, patient_id: str, request_id: bytes, sealed: bytes) -> bytes:
+        """Return the AuditEvent of a release, as it was committed to."""
+        return self.keys.open(patient_id, sealed, _context("audit", request_id))
+
     def released_of(self, row: Row) -> Released:
         """Return what a row's release sends.
 
