@@ -248,7 +248,8 @@ class Maker(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         """Swap the first two arguments; leave out each keyword of a call whose keywords are its answer."""
-        if len(node.args) > 1 and not any(isinstance(a, ast.Starred) for a in node.args[:2]):
+        takes_an_order = ast.unparse(node.func) not in {"max", "min"}
+        if len(node.args) > 1 and takes_an_order and not any(isinstance(a, ast.Starred) for a in node.args[:2]):
             self.swap(node, ast.Call(node.func, [node.args[1], node.args[0], *node.args[2:]], node.keywords))
         if ast.unparse(node.func).split(".")[-1] in FACTS_CARRIED:
             for place in range(len(node.keywords)):
