@@ -5,6 +5,7 @@ from hashlib import sha256
 
 import pytest
 
+import contract_tables
 from tests.rooms import DAY_S, INDEX, NOW, TODAY, View, act, key, kinds, refusal
 from yilian.base.codec import encode
 from yilian.base.refusals import Reason
@@ -291,6 +292,7 @@ def test_numbers_fields_and_words_are_permanent():
         ("access.record", {1: 1, 2: CONTROL, 5: True, 6: DETAIL, 7: b"", 8: 0}, 0),
         ("access.unsent", {1: 5, 2: 0}, 2),
         ("access.unsent", {1: 5, 2: 4}, 2),
+        ("access.unsent", {1: 5, 2: True}, 2),
         ("access.unsent", {1: -1, 2: 1}, 1),
         ("access.review", {1: 5, 2: 0}, 2),
         ("access.review", {1: 5, 2: 4}, 2),
@@ -299,3 +301,9 @@ def test_numbers_fields_and_words_are_permanent():
 )
 def test_a_body_of_another_shape_is_refused(name, body, field):
     assert refusal(kinds(access)[name].read, body) == (Reason.BAD_SHAPE, {"field": field})
+
+
+def test_the_page_of_the_contract_says_what_the_code_says(root):
+    page = (root / "src/yilian/contracts/access/README.md").read_text()
+    assert contract_tables.with_tables(page, contract_tables.tables_of(root / "src/yilian/contracts/access")) == page
+    assert access.PREFIX == b"a/"

@@ -5,6 +5,7 @@ from hashlib import sha256
 
 import pytest
 
+import contract_tables
 from tests.rooms import INDEX, NOW, View, act, key, kinds, refusal
 from yilian.base.codec import encode
 from yilian.base.merkle import inclusion_path, leaf_hash, root
@@ -143,3 +144,9 @@ def test_numbers_and_fields_are_permanent():
     assert anchor.KINDS[1].body(CORRECT) == body
     assert anchor.KINDS[1].read(body) == CORRECT
     assert [each.prefix for each in anchor.STATE] == [b"k/l/", b"k/t/", b"k/c/"]
+
+
+def test_the_page_of_the_contract_says_what_the_code_says(root):
+    page = (root / "src/yilian/contracts/anchor/README.md").read_text()
+    assert contract_tables.with_tables(page, contract_tables.tables_of(root / "src/yilian/contracts/anchor")) == page
+    assert anchor.PREFIX == b"k/"

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+import contract_tables
 from tests.rooms import DAY_S, NOW, TODAY, View, act, key, kinds, refusal
 from yilian.base.codec import encode
 from yilian.base.refusals import Reason, Refused
@@ -270,3 +271,9 @@ def test_a_grant_with_a_field_missing_or_of_another_shape_is_refused(field):
         with pytest.raises(Refused) as no:
             give.read(body | {field: value})
         assert (no.value.reason, no.value.facts) == (Reason.BAD_SHAPE, {"field": field})
+
+
+def test_the_page_of_the_contract_says_what_the_code_says(root):
+    page = (root / "src/yilian/contracts/consent/README.md").read_text()
+    assert contract_tables.with_tables(page, contract_tables.tables_of(root / "src/yilian/contracts/consent")) == page
+    assert consent.PREFIX == b"c/"

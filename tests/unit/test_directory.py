@@ -1,9 +1,11 @@
 """Directory, sentence by sentence: who votes, what carries, who suspends, whose practitioners act."""
 
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
+import contract_tables
 from tests.rooms import DAY_S, INDEX, NOW, View, act, key, kinds, refusal
 from yilian.base.codec import encode
 from yilian.base.keys import kid_of
@@ -227,6 +229,21 @@ def test_only_the_active_are_suspended_and_only_the_suspended_reinstated(stage, 
             assert do(view, name, message, "r")
 
 
+# a validator that signed twice
+
+
+def test_whose_validator_signed_twice_is_suspended_by_its_address_alone():
+    validator = member("a", consensus_key=key("a consensus"))
+    address = sha256(key("a consensus")).digest()[:20]
+    view = network(member("b"), validator)
+    found = directory.equivocation_writes(view, address)
+    assert found == ("a", directory.state.write_member(None, replace(validator, stage=Stage.SUSPENDED)))
+    for other in (b"", address[:19], sha256(key("a consensus")).digest(), sha256(key("b node")).digest()[:20]):
+        assert directory.equivocation_writes(view, other) is None
+    view.take(found[1])
+    assert directory.equivocation_writes(view, address) is None  # suspended already
+
+
 # a member's address
 
 
@@ -386,4 +403,12 @@ def test_numbers_fields_and_words_are_permanent():
     assert [each.prefix for each in directory.STATE] == [b"d/m/", b"d/k/", b"d/p/", b"d/v", b"d/c/", b"d/q/"]
     assert refusal(KINDS["directory.propose"].read, {1: 1, 2: bytes(4_097)}) == (Reason.BAD_SHAPE, {"field": 2})
     assert refusal(KINDS["directory.propose"].read, {1: 1, 2: b""}) == (Reason.BAD_SHAPE, {"field": 2})
+    assert refusal(KINDS["directory.propose"].read, {1: 1, 2: "text"}) == (Reason.BAD_SHAPE, {"field": 2})
+    assert KINDS["directory.propose"].read({1: 1, 2: b"x"}) == directory.Propose(1, b"x")
     assert KINDS["directory.propose"].read({1: 1, 2: bytes(4_096)}) == directory.Propose(1, bytes(4_096))
+
+
+def test_the_page_of_the_contract_says_what_the_code_says(root):
+    page = (root / "src/yilian/contracts/directory/README.md").read_text()
+    assert contract_tables.with_tables(page, contract_tables.tables_of(root / "src/yilian/contracts/directory")) == page
+    assert directory.PREFIX == b"d/"

@@ -82,7 +82,7 @@ WRONG = [
     *[replace(NEW, id=wrong) for wrong in ("", "x" * 33, "医院", "a b", "a\n", b"n", 5)],
     *[
         replace(NEW, kinds=wrong)
-        for wrong in ([], ["bank"], ["pharmacy", "clinic"], ["clinic", "clinic"], "pharmacy", [b"pharmacy"], [5], None)
+        for wrong in ([], ["bank"], ["pharmacy", "clinic"], ["clinic", "clinic"], "pharmacy", [b"pharmacy"], [5], [["pharmacy"]], 5, None)
     ],
     *[replace(NEW, name=wrong) for wrong in ("", "x" * 65, b"n", None)],
     *[replace(NEW, endpoint=wrong) for wrong in ("x" * 201, "http://医院", "a\n", None)],
@@ -131,6 +131,12 @@ def test_a_field_of_another_shape_is_refused(change):
 def test_the_widest_and_narrowest_fields_are_taken(change):
     said = propose_change(change)
     assert change_of(said.change, said.details) == change
+
+
+def test_the_kinds_of_members_are_these():
+    listed = ["clinic", "data_buyer", "distributor", "exchange", "hospital", "insurer", "manufacturer", "pharmacy", "regulator"]
+    assert sorted(directory.MEMBER_KINDS) == listed
+    assert change_of(1, propose_change(replace(NEW, kinds=listed)).details).kinds == listed
 
 
 # admit

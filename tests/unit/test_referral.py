@@ -2,6 +2,7 @@
 
 import pytest
 
+import contract_tables
 from tests.rooms import NOW, View, act, key, kinds, refusal
 from yilian.base.codec import encode
 from yilian.base.refusals import Reason
@@ -135,3 +136,9 @@ def test_numbers_fields_and_stages_are_permanent():
     names = ["REQUESTED", "ACCEPTED", "REJECTED", "IN_PROGRESS", "COMPLETED", "DOWN", "CANCELLED"]
     assert [(stage.name, stage.value) for stage in Stage] == [(name, number) for number, name in enumerate(names, 1)]
     assert [each.prefix for each in referral.STATE] == [b"r/f/", b"r/u/"]
+
+
+def test_the_page_of_the_contract_says_what_the_code_says(root):
+    page = (root / "src/yilian/contracts/referral/README.md").read_text()
+    assert contract_tables.with_tables(page, contract_tables.tables_of(root / "src/yilian/contracts/referral")) == page
+    assert referral.PREFIX == b"r/"

@@ -121,12 +121,12 @@ def entry(view: StateView, index: int) -> Entry | None:
 
 def write_bucket(member: str, bucket: Bucket) -> Writes:
     """Return the row of a member's bucket."""
-    return {BUCKET_PREFIX + member.encode("ascii"): encode([bucket.level, bucket.at_s])}
+    return {BUCKET_PREFIX + member.encode(): encode([bucket.level, bucket.at_s])}
 
 
 def bucket(view: StateView, member: str) -> Bucket | None:
     """Return a member's bucket as it was last left, or None if it never opened an emergency."""
-    value = view.get(BUCKET_PREFIX + member.encode("ascii"))
+    value = view.get(BUCKET_PREFIX + member.encode())
     if value is None:
         return None
     row: Any = load(value)
@@ -151,12 +151,12 @@ def session(view: StateView, tag: bytes) -> Session | None:
 
 def write_reviews(member: str, reviews: tuple[Review, ...]) -> Writes:
     """Return the row of the reviews a member owes; no row for none."""
-    key = REVIEWS_PREFIX + member.encode("ascii")
+    key = REVIEWS_PREFIX + member.encode()
     return {key: encode([[each.index, each.due_s] for each in reviews]) if reviews else None}
 
 
 def reviews(view: StateView, member: str) -> tuple[Review, ...]:
     """Return the reviews a member owes, in the order of their entries."""
-    value = view.get(REVIEWS_PREFIX + member.encode("ascii"))
+    value = view.get(REVIEWS_PREFIX + member.encode())
     rows: Any = [] if value is None else load(value)
     return tuple([Review(index, due_s) for index, due_s in rows])

@@ -49,12 +49,12 @@ STATE = (
 
 def write_last(member: str, last: LastTick) -> Writes:
     """Return the row of a member's last tick."""
-    return {LAST_PREFIX + member.encode("ascii"): encode([last.index, last.at_s])}
+    return {LAST_PREFIX + member.encode(): encode([last.index, last.at_s])}
 
 
 def last_tick(view: StateView, member: str) -> LastTick | None:
     """Return a member's last tick, or None before its first."""
-    value = view.get(LAST_PREFIX + member.encode("ascii"))
+    value = view.get(LAST_PREFIX + member.encode())
     if value is None:
         return None
     row: Any = load(value)

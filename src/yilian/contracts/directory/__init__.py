@@ -129,7 +129,7 @@ def genesis_writes(founders: Iterable[Founder], parameters: Mapping[str, int], r
     writes: Writes = {}
     ids: set[str] = set()
     kids: set[bytes] = set()
-    power = 0
+    somebody_votes = False
     for one in founders:
         fields = (one.id, sorted(one.kinds), one.name, one.endpoint, one.node_key, one.sealing_key, one.receipt_key, one.consensus_key)
         admit = Admit(*fields, one.power)
@@ -142,8 +142,8 @@ def genesis_writes(founders: Iterable[Founder], parameters: Mapping[str, int], r
         kids.update(kids_of_founder)
         ids.add(one.id)
         writes.update(state.write_member(None, founder))
-        power += founder.power
-    if power == 0:
+        somebody_votes |= founder.power > 0
+    if not somebody_votes:
         raise ValueError("genesis: nobody has a vote")
     for name in parameters:
         if name not in PARAMETERS:

@@ -177,9 +177,12 @@ CHANGES: dict[ChangeNumber, type[Any]] = {
 
 def are_kinds(value: object) -> bool:
     """Say whether `value` lists kinds of member: at least one, ascending, none twice."""
-    if type(value) is not list or not value:
-        return False
-    return all(type(one) is str and one in MEMBER_KINDS for one in value) and value == sorted(set(value))
+    return (
+        type(value) is list
+        and value != []
+        and all(type(one) is str and one in MEMBER_KINDS for one in value)
+        and value == sorted(set(value))
+    )
 
 
 def _is_text(value: object) -> bool:

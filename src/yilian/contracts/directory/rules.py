@@ -19,6 +19,7 @@ from yilian.contracts.directory.messages import Change, End, Move, Propose, Regi
 from yilian.contracts.directory.state import REGULATOR, Credential, Member, Proposal, Stage, Version
 
 PROPOSAL_S = 30 * DAY_S  # ADR-0042
+ADDRESS_SIZE = 20  # CometBFT crypto: a validator's address is a truncated SHA-256 of its Ed25519 key
 CREDENTIAL_S_MAX = 5 * 366 * DAY_S  # ADR-0042: five years, leap days included
 
 
@@ -40,8 +41,8 @@ def propose(board: Board, message: Propose, change: Change, act: Act) -> Proposa
     """
     proposer = voter(board, act)
     enact(board, change, act.height)
-    opened = Proposal(act.index, proposer.id, message.change, message.details, act.now_s, (proposer.id,), (), is_passed=False)
-    return replace(opened, is_passed=is_carried(board, opened))
+    yes = (proposer.id,)
+    return Proposal(act.index, proposer.id, message.change, message.details, act.now_s, yes, (), is_carried(board, yes))
 
 
 def vote(board: Board, proposal: Proposal | None, *, yes: bool, act: Act) -> Proposal:
@@ -57,17 +58,17 @@ def vote(board: Board, proposal: Proposal | None, *, yes: bool, act: Act) -> Pro
     require(member.id not in (*proposal.yes, *proposal.no), Reason.ALREADY_VOTED)
     if not yes:
         return replace(proposal, no=tuple(sorted((*proposal.no, member.id))))
-    voted = replace(proposal, yes=tuple(sorted((*proposal.yes, member.id))))
-    return replace(voted, is_passed=is_carried(board, voted))
+    said_yes = tuple(sorted((*proposal.yes, member.id)))
+    return replace(proposal, yes=said_yes, is_passed=is_carried(board, said_yes))
 
 
-def is_carried(board: Board, proposal: Proposal) -> bool:
-    """Say whether more than two thirds of the votes say yes.
+def is_carried(board: Board, yes: tuple[str, ...]) -> bool:
+    """Say whether the members that say yes have more than two thirds of the votes.
 
     A suspended member cannot say yes but still counts in the whole: the regulator must not gain the vote by suspending (ADR-0042).
     """
     whole = sum(member.power for member in board.members.values() if member.stage is not Stage.REMOVED)
-    said_yes = [board.members[name] for name in proposal.yes]
+    said_yes = [board.members[name] for name in yes]
     return 3 * sum(member.power for member in said_yes if member.stage is Stage.ACTIVE) > 2 * whole
 
 
@@ -96,10 +97,10 @@ def suspend(board: Board, message: Suspend, act: Act) -> Member:
 def suspend_equivocator(board: Board, address: bytes) -> Member | None:
     """Return the member as suspended whose validator signed two blocks of one height, or None if no active member has that validator.
 
-    `address` is the first 20 bytes of SHA-256 of the consensus key. Nobody decides this: the two signatures do (design 02 "Engines").
+    `address` is its first 20 bytes of SHA-256 of the consensus key. Nobody decides this: the two signatures do (design 02 "Engines").
     """
     for member in board.members.values():
-        if member.stage is Stage.ACTIVE and member.consensus_key is not None and sha256(member.consensus_key)[: len(address)] == address:
+        if member.stage is Stage.ACTIVE and member.consensus_key is not None and sha256(member.consensus_key)[:ADDRESS_SIZE] == address:
             return replace(member, stage=Stage.SUSPENDED)
     return None
 

@@ -132,20 +132,20 @@ def write_member(before: Member | None, after: Member) -> Writes:
     writes.update({KEY_PREFIX + kid: encode([after.id, use]) for kid, use in keys_of(after).items()})
     keys = [after.node_key, after.sealing_key, after.receipt_key, after.consensus_key]
     row = [list(after.kinds), after.name, after.endpoint, *keys, after.power, after.stage, after.since_height]
-    writes[MEMBER_PREFIX + after.id.encode("ascii")] = encode(row)
+    writes[MEMBER_PREFIX + after.id.encode()] = encode(row)
     return writes
 
 
 def member(view: StateView, member_id: str) -> Member | None:
     """Return the member with this id, whatever its stage, or None."""
-    value = view.get(MEMBER_PREFIX + member_id.encode("ascii"))
+    value = view.get(MEMBER_PREFIX + member_id.encode())
     return None if value is None else _member_of(member_id, value)
 
 
 def members(view: StateView) -> Iterator[Member]:
     """Yield all members there ever were, by ascending id."""
     for key, value in view.scan(MEMBER_PREFIX):
-        yield _member_of(key[len(MEMBER_PREFIX) :].decode("ascii"), value)
+        yield _member_of(key[len(MEMBER_PREFIX) :].decode(), value)
 
 
 def _member_of(member_id: str, value: bytes) -> Member:
@@ -167,12 +167,12 @@ def key_owner(view: StateView, kid: bytes) -> KeyOwner | None:
 
 def write_parameter(name: str, value: int) -> Writes:
     """Return the row of a parameter."""
-    return {PARAMETER_PREFIX + name.encode("ascii"): encode(value)}
+    return {PARAMETER_PREFIX + name.encode(): encode(value)}
 
 
 def parameter(view: StateView, name: str) -> int:
     """Return a parameter; KeyError if the network has none of that name, which is our defect: genesis writes them all."""
-    value = view.get(PARAMETER_PREFIX + name.encode("ascii"))
+    value = view.get(PARAMETER_PREFIX + name.encode())
     if value is None:
         raise KeyError(name)
     number: Any = load(value)

@@ -70,11 +70,11 @@ def read(view: StateView, from_key: bytes) -> Referral | None:
 
 def write_reuse(member: str, reuse: Reuse) -> Writes:
     """Return the row of a member's avoided examinations."""
-    return {REUSE_PREFIX + member.encode("ascii"): encode(reuse.avoided)}
+    return {REUSE_PREFIX + member.encode(): encode(reuse.avoided)}
 
 
 def reuse(view: StateView, member: str) -> Reuse:
     """Return a member's avoided examinations; none before its first declaration."""
-    value = view.get(REUSE_PREFIX + member.encode("ascii"))
+    value = view.get(REUSE_PREFIX + member.encode())
     avoided: Any = 0 if value is None else load(value)
     return Reuse(avoided)
