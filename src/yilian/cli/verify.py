@@ -35,15 +35,15 @@ def run(options: argparse.Namespace, output: Output) -> None:
     """Verify and say what was proven."""
     from yilian.ledger import NotProven, verify
 
-    network = _network(options.network)
-    pinned = None if options.checkpoint is None else _checkpoint(options.checkpoint)
+    network = network_named(options.network)
+    pinned = None if options.checkpoint is None else checkpoint_in(options.checkpoint)
     data = read_bytes(options.file)
     try:
         report = verify(data, pinned, network)
     except NotProven as no:
         raise Declined(f"{options.file} is not proven: {no}") from no
     is_quorum = all(entry.is_quorum for entry in report.entries)
-    notes = ([] if is_quorum else [_vouching(report)]) + ([] if report.is_pinned else [_UNPINNED])
+    notes = notes_on(report)
     output.answer(
         {
             "network": report.network,
@@ -58,14 +58,22 @@ def run(options: argparse.Namespace, output: Output) -> None:
     )
 
 
-def _network(text: str | None) -> bytes | None:
+def network_named(text: str | None) -> bytes | None:
+    """Return the network id in hexadecimal digits.
+
+    Raises   Misused
+    """
     try:
         return None if text is None else bytes.fromhex(text)
     except ValueError as error:
         raise Misused("--network takes hexadecimal digits") from error
 
 
-def _checkpoint(file: Path) -> "Checkpoint":
+def checkpoint_in(file: Path) -> "Checkpoint":
+    """Return the checkpoint in a file.
+
+    Raises   Misused, Declined
+    """
     from yilian.base.codec import Malformed
     from yilian.ledger import parse_checkpoint
 
@@ -73,6 +81,12 @@ def _checkpoint(file: Path) -> "Checkpoint":
         return parse_checkpoint(read_bytes(file))
     except Malformed as error:
         raise Declined(f"{file} is not a checkpoint ({error})") from error
+
+
+def notes_on(report: "Report") -> list[str]:
+    """Return what a reader must know about who vouches for a file."""
+    is_quorum = all(entry.is_quorum for entry in report.entries)
+    return ([] if is_quorum else [_vouching(report)]) + ([] if report.is_pinned else [_UNPINNED])
 
 
 def _vouching(report: "Report") -> str:

@@ -98,3 +98,9 @@ async def _start(folder: Path, seed: int, member: str) -> tuple[Process, list[Se
     signer = await SignerClient.connect(socket)
     await signer.unlock(PASSPHRASE)
     return process, [Seated(one, public[one.name], socket, signer) for one in staff]
+
+
+async def at_socket(name: str, socket: Path, signer: SignerClient) -> Seated:
+    """Return a practitioner whose signer is running and unlocked; StopIteration if nobody has that name."""
+    who = next(one for one in PRACTITIONERS if one.name == name)
+    return Seated(who, await signer.public_key(name), socket, signer)

@@ -18,7 +18,7 @@ from yilian.node.carriage import act_of
 from yilian.sim.founding import draw
 from yilian.sim.members import CARE_MEMBERS
 from yilian.sim.phones import Phone
-from yilian.sim.population import Person, chart_bundle
+from yilian.sim.population import HE_NUMBER, LIN_NUMBER, Person, chart_bundle
 from yilian.sim.practitioners import PRACTITIONERS, Seated
 from yilian.sim.region import Region
 from yilian.sim.software import TIMEOUT_S, Software
@@ -57,8 +57,8 @@ class Town:
 
 
 def wallet_name(number: int) -> str:
-    """Return the name of a simulated person's wallet: a number, since the wallets' folder is not sealed here."""
-    return f"patient-{number}"
+    """Return the name of a simulated person's wallet: short for the two whom the story tells of, a number for the others."""
+    return {LIN_NUMBER: "lin", HE_NUMBER: "he"}.get(number, f"patient-{number}")
 
 
 @asynccontextmanager
