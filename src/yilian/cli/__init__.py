@@ -12,6 +12,7 @@ from yilian.cli.frame import Command, Output, attempt
 
 # In the order of `yilian --help`: what a newcomer tries first stands first.
 COMMANDS = (
+    "demo",
     "node",
     "network",
     "import",

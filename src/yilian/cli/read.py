@@ -6,7 +6,7 @@ shows the desk's challenge to the patient's wallet. What is printed left the hol
 entry that is named with it was final.
 
   yilian read --as dr-wu --holder hospital-2 --patient he --present Observation
-  yilian read --as dr-zhao --holder clinic-1 --emergency 'Patient/$emergency?identifier=SYSTEM|VALUE' --reason "unconscious, chest pain"
+  yilian read --as dr-wu --holder clinic-1 --emergency 'Patient/$emergency?identifier=SYSTEM|VALUE' --reason "unconscious, chest pain"
 """
 
 import argparse

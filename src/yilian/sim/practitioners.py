@@ -36,10 +36,10 @@ PRACTITIONERS: Final = (
     Practitioner("nurse-qian", "clinic-1", "nurse", "钱护士", "Nurse Qian"),
     Practitioner("dr-feng", "clinic-2", "doctor", "冯医生（全科）", "Dr Feng, general practice"),
     Practitioner("nurse-jin", "clinic-2", "nurse", "金护士", "Nurse Jin"),
-    Practitioner("dr-wu", "hospital-1", "doctor", "吴医生（心内科）", "Dr Wu, cardiology"),
+    Practitioner("dr-wu", "hospital-1", "doctor", "吴医生（急诊）", "Dr Wu, emergency"),
     Practitioner("nurse-shen", "hospital-1", "nurse", "沈护士", "Nurse Shen"),
-    Practitioner("dr-zhao", "hospital-2", "doctor", "赵医生（急诊）", "Dr Zhao, emergency"),
-    Practitioner("dr-sun", "hospital-2", "doctor", "孙医生（急诊）", "Dr Sun, emergency"),
+    Practitioner("dr-zhao", "hospital-2", "doctor", "赵医生（心内科）", "Dr Zhao, cardiology"),
+    Practitioner("nurse-sun", "hospital-2", "nurse", "孙护士", "Nurse Sun"),
 )
 
 
