@@ -216,7 +216,9 @@ class Replica:
     def blocks(self, since_height: int) -> list[Block]:
         """Return the next few final blocks above `since_height`; none at the end."""
         until = min(self.chain.height, since_height + _BLOCKS_AT_ONCE)
-        return [self._parsed(row) for row in self._store.blocks(since_height, until)] if until > since_height else []
+        recent = [self._recent.get(height) for height in range(since_height + 1, until + 1)]
+        fresh = [block for block in recent if block is not None]  # who follows closely asks for what was just committed
+        return fresh if len(fresh) == len(recent) else [self._parsed(row) for row in self._store.blocks(since_height, until)]
 
     def find(self, ids: Sequence[bytes], *, is_writer: bool = False) -> dict[bytes, Committed]:
         """Return what became of those of the transactions that a final block holds; the first, where one was repeated."""

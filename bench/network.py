@@ -1,0 +1,402 @@
+"""The same ledger ordered by CometBFT validators on this machine's loopback: throughput, latency, CPU, and what a killed validator costs.
+
+Method   Each validator is a process of its own with its CometBFT, as `yilian node run` has them, without HTTP; all of them, and the load,
+         share this machine's cores. Each member signs its load before the clock starts and keeps a fixed number in flight; latency is from
+         `submit` to the answer, which is final and durable at that member. fsync is on. CPU is that of all processes. No window is
+         repeated. Lone: one transaction at a time, network otherwise idle, at the first member.
+Mixes    single: `anchor.correct` (one signature). real: 70 % one, 25 % two (`consent.give`), 5 % four (`access.record` by grant).
+Kill     under load, one validator and its CometBFT are killed with SIGKILL; the stall is the longest time without a block at another
+         member.
+Peer     Hyperledger Fabric 3.1.5 as design 02 cites it for the same kind of machine, not measured here: 810-890/s Raft, 370-400/s BFT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.figures import Figure, keep
+from bench.load import DAY_S, KINDS, PARAMETERS, digest, key, member
+from yilian.base.keys import SigningKey
+from yilian.base.merkle import leaf_hash, node_hash
+from yilian.base.seal import member_public
+from yilian.base.transaction import Header, sign
+from yilian.contracts import access, anchor, consent
+from yilian.contracts.anchor.messages import version_leaf
+from yilian.engines.cometbft import CometBftEngine, Seat, write_home
+from yilian.ledger import Founder, Genesis, parse_genesis
+
+FABRIC = "Hyperledger Fabric 3.1.5 on such a machine: 370-400/s BFT, 810-890/s Raft (cited)"
+VERSIONS = 256  # record versions under one member's tick, as in bench.load
+CARRIED = 32  # members that one validator's process carries for: a member ticks once a minute, and no minute is waited for
+EXP_S = 3_000
+RECORD_EXP_S = 100  # below the 120 s that an access entry may wait
+LONE = 30
+LOOK_S = 0.005  # how often a member looks whether there is a new block
+WINDOW = 12_000  # transactions of all members together
+KILL_WINDOW = 8_000
+IN_FLIGHT = 900  # of all members together: at 2,200/s they wait 0.4 s
+
+
+@dataclass
+class Load:
+    """What one validator's process carries, signed by the keys of the members that it carries for."""
+
+    network: bytes
+    number: int
+    nonces: dict[str, int] = field(default_factory=dict)
+    corrections: Iterator[bytes] | None = None
+    granted: int = 0
+    used: int = 0
+
+    def transaction(self, kind: str, message: object, carrier: str, approvers: tuple[SigningKey, ...] = ()) -> bytes:
+        """Return a signed transaction."""
+        self.nonces[carrier] = self.nonces.get(carrier, 0) + 1
+        signer = key(carrier, "node")
+        exp_s = int(time.time()) + (RECORD_EXP_S if kind == "access.record" else EXP_S)
+        header = Header(self.network, signer.kid, carrier, kind, exp_s, self.nonces[carrier])
+        return sign(signer, header, KINDS[kind].number, KINDS[kind].body(message), approvers)
+
+    def ticks(self) -> list[bytes]:
+        """Return the ticks that the corrections are under, one of each member carried for."""
+        return [self.transaction("anchor.tick", anchor.Tick(_levels(each)[-1][0], bytes(32)), each) for each in carried(self.number)]
+
+    def ticked(self, indexes: Sequence[int]) -> None:
+        """Learn where the ticks stand in the log: corrections name them."""
+        self.corrections = self._corrections(indexes)
+
+    def correct(self) -> bytes:
+        """Return a correction of the next version: one signature."""
+        assert self.corrections is not None, "the ticks come first"
+        return next(self.corrections)
+
+    def _corrections(self, indexes: Sequence[int]) -> Iterator[bytes]:
+        for index, carrier in zip(indexes, carried(self.number), strict=True):
+            levels = _levels(carrier)
+            for at in range(VERSIONS):
+                path = [level[(at >> height) ^ 1] for height, level in enumerate(levels[:-1])]
+                amended, erase, by = (digest(what, carrier, at) for what in ("version", "erase", "by"))
+                yield self.transaction("anchor.correct", anchor.Correct(index, amended, erase, at, VERSIONS, path, by), carrier)
+
+    def give(self) -> bytes:
+        """Return the next grant: two signatures."""
+        at, self.granted = self.granted, self.granted + 1
+        control, holder, requester = self._keys(at)
+        until_s = (int(time.time()) // DAY_S + 8) * DAY_S
+        message = consent.Give(
+            control.public_key, holder.public_key, requester.public_key, digest("commitment", self.number, at), until_s, 5
+        )
+        return self.transaction("consent.give", message, member(self.number), (control,))
+
+    def record(self) -> bytes:
+        """Return the first access by the next grant: four signatures."""
+        at, self.used = self.used, self.used + 1
+        control, holder, requester = self._keys(at)
+        opens = True
+        message = access.Record(access.Basis.GRANT, control.public_key, None, None, opens, digest("detail", self.number, at), b"")
+        return self.transaction("access.record", message, member(self.number), (holder, requester, control))
+
+    def of(self, mix: str, count: int) -> list[bytes]:
+        """Return a load: of each 20 of the real mix, 14 have one signature, 5 two, 1 four."""
+        makers = [self.correct] * 20 if mix == "single" else [self.correct] * 14 + [self.give] * 5 + [self.record]
+        return [makers[n * 7 % 20]() for n in range(count)]
+
+    def _keys(self, at: int) -> tuple[SigningKey, SigningKey, SigningKey]:
+        return key("grant", self.number, at, "c"), key("grant", self.number, at, "h"), key("grant", self.number, at, "r")
+
+
+# -- one member, in a process of its own
+
+
+class Member:
+    """A validator that does what it is told on standard input, one JSON object a line, and answers in kind."""
+
+    def __init__(self, folder: Path, number: int, *, is_batching: bool) -> None:
+        """Open the engine."""
+        genesis = parse_genesis((folder / "genesis.cbor").read_bytes())
+        self.engine = CometBftEngine.open(folder, genesis, is_batching=is_batching)
+        self.load = Load(genesis.network_id, number)
+        self.ready: list[bytes] = []
+
+    async def prepare(self, mix: str, count: int) -> dict[str, Any]:
+        """Sign a load; what it builds on is committed first."""
+        if self.load.corrections is None:
+            said = await asyncio.gather(*[self.engine.submit(data) for data in self.load.ticks()])
+            self.load.ticked([each.index for each in said if each.index is not None])
+        if mix == "real":
+            given = await asyncio.gather(*[self.engine.submit(self.load.give()) for _ in range(count // 20 + 1)])
+            assert all(each.is_accepted for each in given), given[0]
+        self.ready = self.load.of(mix, count)
+        return {"prepared": len(self.ready)}
+
+    async def send(self, in_flight: int) -> dict[str, Any]:
+        """Send the prepared load and say how that went."""
+        rest = iter(self.ready)
+        latencies_ms: list[float] = []
+        blocks: list[float] = []
+        refused: dict[int, int] = {}
+        follower = asyncio.create_task(self._follow(blocks))
+
+        async def sender() -> None:
+            for data in rest:
+                started = time.monotonic()
+                said = await self.engine.submit(data)
+                latencies_ms.append((time.monotonic() - started) * 1_000)
+                if not said.is_accepted:
+                    refused[said.reason] = refused.get(said.reason, 0) + 1
+
+        started = time.monotonic()
+        await asyncio.gather(*[sender() for _ in range(in_flight)])
+        ended = time.monotonic()
+        follower.cancel()
+        return {"started": started, "ended": ended, "latencies_ms": latencies_ms, "refused": refused, "blocks": blocks}
+
+    async def _follow(self, blocks: list[float]) -> None:
+        height = self.engine.read().chain.height
+        while True:
+            await asyncio.sleep(LOOK_S)
+            latest = self.engine.read().chain.height
+            if latest > height:
+                blocks.append(time.monotonic())
+                height = latest
+
+    async def usage(self) -> dict[str, Any]:
+        """Return the CPU seconds of this process and of its CometBFT, and the memory of this process."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        comet_s = _cpu_s(self.engine.process.id)
+        return {
+            "cpu_s": used.ru_utime + used.ru_stime + comet_s,
+            "comet_s": comet_s,
+            "memory_mb": used.ru_maxrss / 1_024,
+            "comet": self.engine.process.id,
+        }
+
+
+def _cpu_s(process: int | None) -> float:
+    ticks = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+async def serve(folder: Path, number: int, *, is_batching: bool) -> None:
+    """Serve until the input ends."""
+    one = Member(folder, number, is_batching=is_batching)
+    reader = asyncio.StreamReader(limit=1 << 20)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        asked = json.loads(line)
+        print(json.dumps(await getattr(one, asked.pop("do"))(**asked)), flush=True)
+    await one.engine.close()
+
+
+# -- the network
+
+
+class Network:
+    """Validators in processes."""
+
+    def __init__(self, folder: Path, count: int, *, is_batching: bool = True) -> None:
+        """Found it and start every member."""
+        ports = _free_ports(2 * count)
+        seats = [
+            Seat(member(n), "127.0.0.1", ports[2 * n], ports[2 * n + 1], digest("peer", n), key(member(n), "consensus").seed)
+            for n in range(count)
+        ]
+        others = [_founder(name, None) for number in range(count) for name in carried(number)[1:]]
+        genesis = Genesis(int(time.time()), "", (*[_founder(seat.member, seat) for seat in seats], *others), PARAMETERS)
+        peers = [seat.peer for seat in seats]
+        self.children = []
+        for number, seat in enumerate(seats):
+            home = folder / seat.member
+            write_home(home, genesis, seat, [peer for peer in peers if peer != seat.peer])
+            (home / "genesis.cbor").write_bytes(genesis.encoded())
+            command = [sys.executable, __file__, "--member", str(home), str(number), "batched" if is_batching else "single"]
+            self.children.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+
+    def tell(self, number: int, do: str, **what: object) -> None:
+        """Ask one member to do something."""
+        sink = self.children[number].stdin
+        assert sink is not None
+        sink.write(json.dumps({"do": do, **what}) + "\n")
+        sink.flush()
+
+    def hear(self, number: int) -> dict[str, Any]:
+        """Return one member's answer."""
+        source = self.children[number].stdout
+        assert source is not None
+        answer: dict[str, Any] = json.loads(source.readline())
+        return answer
+
+    def all(self, do: str, members: Sequence[int] | None = None, **what: object) -> list[dict[str, Any]]:
+        """Ask members at once and return their answers."""
+        asked = range(len(self.children)) if members is None else members
+        for number in asked:
+            self.tell(number, do, **what)
+        return [self.hear(number) for number in asked]
+
+    def close(self) -> None:
+        """End every member."""
+        for child in self.children:
+            assert child.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.close()
+        for child in self.children:
+            child.wait()
+
+
+@contextlib.contextmanager
+def network(count: int, *, is_batching: bool = True) -> Iterator[Network]:
+    """Give a running network whose files are on the checkout's disk: fsync must mean something."""
+    folder = Path(tempfile.mkdtemp(prefix=".bench-", dir=Path(__file__).parent))
+    try:
+        made = Network(folder, count, is_batching=is_batching)
+        try:
+            yield made
+        finally:
+            made.close()
+    finally:
+        shutil.rmtree(folder)
+
+
+@dataclass(frozen=True)
+class Window:
+    """What one window of load gave."""
+
+    per_s: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    cpu_ms: float
+    interval_ms: float
+    memory_mb: float
+
+
+def window(of: Network, mix: str, count: int, in_flight: int) -> Window:
+    """Send a load from every member and return what that gave; a refusal is a defect of the benchmark."""
+    members = len(of.children)
+    of.all("prepare", mix=mix, count=count // members)
+    before = sum(each["cpu_s"] for each in of.all("usage"))
+    said = of.all("send", in_flight=in_flight // members)
+    usage = of.all("usage")
+    assert not any(each["refused"] for each in said), [each["refused"] for each in said]
+    latencies = sorted(ms for each in said for ms in each["latencies_ms"])
+    took_s = max(each["ended"] for each in said) - min(each["started"] for each in said)
+    blocks = said[0]["blocks"]
+    return Window(
+        len(latencies) / took_s,
+        latencies[len(latencies) // 2],
+        latencies[len(latencies) * 95 // 100],
+        latencies[len(latencies) * 99 // 100],
+        (sum(each["cpu_s"] for each in usage) - before) * 1_000 / len(latencies),
+        (blocks[-1] - blocks[0]) * 1_000 / max(1, len(blocks) - 1),
+        max(each["memory_mb"] for each in usage),
+    )
+
+
+def lone(of: Network) -> float:
+    """Return the median latency of one transaction at a time, ms."""
+    of.all("prepare", mix="single", count=LONE)
+    of.tell(0, "send", in_flight=1)
+    latencies = sorted(of.hear(0)["latencies_ms"])
+    return float(latencies[len(latencies) // 2])
+
+
+def stall(of: Network) -> float:
+    """Kill the last member under load; return the longest time without a block at the first, s. Everything sent must be answered."""
+    left = list(range(len(of.children) - 1))
+    of.all("prepare", left, mix="single", count=KILL_WINDOW // len(left))
+    victim = of.all("usage", [len(left)])[0]["comet"]
+    for number in left:
+        of.tell(number, "send", in_flight=IN_FLIGHT // 2 // len(left))
+    time.sleep(1.5)
+    killed_at = time.monotonic()
+    of.children[-1].kill()
+    os.kill(victim, signal.SIGKILL)
+    said = [of.hear(number) for number in left]
+    assert sum(len(each["latencies_ms"]) for each in said) == KILL_WINDOW // len(left) * len(left)
+    assert not any(each["refused"] for each in said), [each["refused"] for each in said]
+    times = [killed_at, *(at for at in said[0]["blocks"] if at > killed_at)]
+    return max(after - before for before, after in pairwise(times))
+
+
+def run() -> Iterator[Figure]:
+    """Yield the figures."""
+    with network(4) as four:
+        yield Figure("network4.lone_ms_p50", lone(four), "ms", "<= 400")
+        single = window(four, "single", WINDOW, IN_FLIGHT)
+        yield Figure("network4.transactions_per_s", single.per_s, "transactions/s", ">= 2200", FABRIC)
+        yield Figure("network4.p50_ms", single.p50_ms, "ms, single mix, batched")
+        yield Figure("network4.p95_ms", single.p95_ms, "ms, single mix, batched", "<= 500")
+        yield Figure("network4.p99_ms", single.p99_ms, "ms, single mix, batched")
+        yield Figure("network4.cpu_ms_per_transaction", single.cpu_ms, "ms, all processes, single mix", "<= 0.75")
+        yield Figure("network4.block_interval_ms", single.interval_ms, "ms under load")
+        yield Figure("network4.memory_mb", single.memory_mb, "MB, the largest application")
+        real = window(four, "real", WINDOW, IN_FLIGHT)
+        yield Figure("network4.real_mix_per_s", real.per_s, "transactions/s", ">= 1600", FABRIC)
+        yield Figure("network4.real_mix_p95_ms", real.p95_ms, "ms", "<= 500")
+        yield Figure("network4.real_mix_cpu_ms", real.cpu_ms, "ms, all processes", "<= 1.0")
+        yield Figure("network4.stall_s_after_kill", stall(four), "s", "<= 2")
+    with network(4, is_batching=False) as four:
+        unbatched = window(four, "single", WINDOW // 2, IN_FLIGHT)
+        yield Figure("network4.unbatched_per_s", unbatched.per_s, "transactions/s", ">= 1200", FABRIC)
+        yield Figure("network4.unbatched_p95_ms", unbatched.p95_ms, "ms")
+    with network(1) as one:
+        alone = window(one, "single", VERSIONS * CARRIED, 2 * IN_FLIGHT)
+        yield Figure("network1.transactions_per_s", alone.per_s, "transactions/s", ">= 6000")
+        yield Figure("network1.p95_ms", alone.p95_ms, "ms")
+
+
+def carried(number: int) -> list[str]:
+    """Return the members that a validator's process carries for, itself first."""
+    return [member(number), *[f"clinic-{number}-{n}" for n in range(1, CARRIED)]]
+
+
+def _founder(name: str, seat: Seat | None) -> Founder:
+    keys = (key(name, "node").public_key, member_public(digest(name, "sealing") * 3), key(name, "receipt").public_key)
+    return Founder(name, ("hospital",), name, "", *keys, 0 if seat is None else 1, None if seat is None else seat.consensus_key)
+
+
+@lru_cache(CARRIED)
+def _levels(carrier: str) -> list[list[bytes]]:
+    levels = [[leaf_hash(version_leaf(digest("version", carrier, n), digest("erase", carrier, n))) for n in range(VERSIONS)]]
+    while len(levels[-1]) > 1:
+        below = levels[-1]
+        levels.append([node_hash(below[n], below[n + 1]) for n in range(0, len(below), 2)])
+    return levels
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in probes:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in probes]
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--member"]:
+        asyncio.run(serve(Path(sys.argv[2]), int(sys.argv[3]), is_batching=sys.argv[4] == "batched"))
+    else:
+        print(f"{(__doc__ or '').strip()}\n")
+        figures = []
+        for figure in run():
+            keep([figure])
+            figures.append(figure)
+        sys.exit(1 if any(each.is_met is False for each in figures) else 0)
