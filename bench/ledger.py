@@ -1,7 +1,7 @@
 """The embedded engine with the real rules: throughput, lone latency, proofs, and what a transaction costs as the ledger grows.
 
 Method   One process with the engine, its verifying processes and the sender, all on the same cores; the load is signed before the clock
-         starts; fsync on, in a folder beside the results. Throughput is the best of three windows of 8,000 transactions with 1,500 in
+         starts; fsync on, in a folder of the checkout. Throughput is the best of three windows of 8,000 transactions with 1,500 in
          flight. CPU is that of all processes. Lone latency: one transaction at a time on an idle engine, 200 times. Growth: the ledger is
          filled with grants to the size (signatures left out of the filling only), then 4,000 grants are sent as above; CPU and wall per
          transaction.
@@ -55,8 +55,10 @@ def run() -> Iterator[Figure]:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    # beside the results and not in the system's folder for temporary files, which may be memory: fsync must mean something
-    path = Path(tempfile.mkdtemp(prefix=".bench-", dir=Path(__file__).parent))
+    # in the checkout and not in the system's folder for temporary files, which may be memory: fsync must mean something
+    place = Path(__file__).parent.parent / ".cache" / "bench"
+    place.mkdir(parents=True, exist_ok=True)
+    path = Path(tempfile.mkdtemp(dir=place))
     try:
         yield path
     finally:
