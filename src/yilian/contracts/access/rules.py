@@ -176,16 +176,15 @@ def dispute(entry: Entry | None, message: Dispute, act: Act) -> Entry:
     return replace(found, is_disputed=True)
 
 
-def review(entry: Entry | None, reviews: tuple[Review, ...], message: Reviewed, act: Act) -> tuple[Review, ...]:
+def review(entry: Entry, reviews: tuple[Review, ...], message: Reviewed, act: Act) -> tuple[Review, ...]:
     """Return the reviews that the entry's member still owes: this one was done, as that member and the holder say.
 
-    Refuses  NO_SUCH_ENTRY, NO_REVIEW_DUE, NOT_APPROVED_BY_A_MEMBER, NOT_APPROVED_BY_TAG_KEY
+    Refuses  NO_REVIEW_DUE, NOT_APPROVED_BY_A_MEMBER, NOT_APPROVED_BY_TAG_KEY
     """
-    found = existing(entry, message.index)
     left = tuple([each for each in reviews if each.index != message.index])
     require(len(left) < len(reviews), Reason.NO_REVIEW_DUE)
-    require(found.member in act.members, Reason.NOT_APPROVED_BY_A_MEMBER, members=len(act.members))
-    require_tag_key(found.tag, act)
+    require(entry.member in act.members, Reason.NOT_APPROVED_BY_A_MEMBER, members=len(act.members))
+    require_tag_key(entry.tag, act)
     return left
 
 
@@ -265,7 +264,11 @@ def decide_dispute(view: StateView, message: Dispute, act: Act) -> Writes:
 
 
 def decide_review(view: StateView, message: Reviewed, act: Act) -> Writes:
-    """Return what an `access.review` writes; its outcome is kept by the log."""
-    entry = state.entry(view, message.index)
-    member = "" if entry is None or entry.member is None else entry.member  # no member owes a review under the empty id
-    return state.write_reviews(member, review(entry, state.reviews(view, member), message, act))
+    """Return what an `access.review` writes; its outcome is kept by the log.
+
+    Refuses  NO_SUCH_ENTRY, NO_REVIEW_DUE, and what `review` refuses
+    """
+    entry = existing(state.entry(view, message.index), message.index)
+    if entry.member is None:
+        raise Refused(Reason.NO_REVIEW_DUE)
+    return state.write_reviews(entry.member, review(entry, state.reviews(view, entry.member), message, act))

@@ -97,7 +97,7 @@ def suspend(board: Board, message: Suspend, act: Act) -> Member:
 def suspend_equivocator(board: Board, address: bytes) -> Member | None:
     """Return the member as suspended whose validator signed two blocks of one height, or None if no active member has that validator.
 
-    `address` is its first 20 bytes of SHA-256 of the consensus key. Nobody decides this: the two signatures do (design 02 "Engines").
+    `address`: the first 20 bytes of SHA-256 of the consensus key. Nobody decides this: the two signatures do (design 02 "Engines").
     """
     for member in board.members.values():
         if member.stage is Stage.ACTIVE and member.consensus_key is not None and sha256(member.consensus_key)[:ADDRESS_SIZE] == address:
