@@ -66,12 +66,19 @@ async def settled(
     region: Region, seats: Mapping[str, Seated], people: Sequence[Person], seed: int, progress: Progress
 ) -> AsyncIterator[Town]:
     """Bring a region to life; it stays so until the block is left."""
+    arrivals = asyncio.Queue[Person | None]()
+    patient_ids: dict[tuple[int, str], str] = {}
+    loop = asyncio.get_running_loop()
+
+    def arrive(person: Person | None) -> None:
+        loop.call_soon_threadsafe(arrivals.put_nowait, person)
+
+    importing = asyncio.create_task(asyncio.to_thread(_import, region, people, patient_ids, arrive, progress))
     await _register(region, seats)
-    patient_ids = await asyncio.to_thread(_import, region, people, progress)
     async with _wallets(region) as (process, wallets), httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
         software = {one: Software(one, region.urls[one], region.founded.folders[one], region.network, client) for one in region.nodes}
         town = Town(region, software, seats, wallets, process, people, patient_ids, client)
-        await _enrol(town, seed, progress)
+        await asyncio.gather(importing, _enrol(town, arrivals, seed, progress))
         yield town
 
 
@@ -88,18 +95,26 @@ async def _enter(node: Node, kind: str, message: object) -> None:
     assert answer.is_accepted, f"{kind} of a simulated member is refused: {answer.reason} {answer.facts}"
 
 
-def _import(region: Region, people: Sequence[Person], progress: Progress) -> dict[tuple[int, str], str]:
-    """Store every chart at its holder; return where each person's Patient is."""
-    patient_ids: dict[tuple[int, str], str] = {}
-    for number, person in enumerate(people, 1):
-        for member in person.charts:
-            bundle = json.dumps(chart_bundle(person, member), ensure_ascii=False).encode()
-            outcome = region.nodes[member].store.process(bundle)
-            first = outcome.entries[0].stored
-            assert first is not None and first.type == "Patient", "a chart's bundle begins with its Patient"  # noqa: PT018 - one fact
-            patient_ids[person.number, member] = first.id
-        progress("charts", number, len(people))
-    return patient_ids
+def _import(
+    region: Region,
+    people: Sequence[Person],
+    patient_ids: dict[tuple[int, str], str],
+    arrive: Callable[[Person | None], None],
+    progress: Progress,
+) -> None:
+    """Store every chart at its holder, note where each person's Patient is, and let the person go to the desks."""
+    try:
+        for number, person in enumerate(people, 1):
+            for member in person.charts:
+                bundle = json.dumps(chart_bundle(person, member), ensure_ascii=False).encode()
+                first = region.nodes[member].store.process(bundle).entries[0].stored
+                assert first is not None and first.type == "Patient", "a chart's bundle begins with its Patient"  # noqa: PT018 - one fact
+                patient_ids[person.number, member] = first.id
+            arrive(person)
+            progress("charts", number, len(people))
+    finally:
+        for _ in range(AT_ONCE):
+            arrive(None)  # one for each window: it closes
 
 
 @asynccontextmanager
@@ -124,17 +139,13 @@ async def _wallets(region: Region) -> AsyncIterator[tuple[Process, WalletClient]
         await process.wait()
 
 
-async def _enrol(town: Town, seed: int, progress: Progress) -> None:
+async def _enrol(town: Town, arrivals: "asyncio.Queue[Person | None]", seed: int, progress: Progress) -> None:
     """Let everybody go to the desks of their holders, as a queue with some windows."""
-    waiting = asyncio.Queue[Person]()
-    for person in town.people:
-        waiting.put_nowait(person)
     done = 0
 
     async def window() -> None:
         nonlocal done
-        while not waiting.empty():
-            person = waiting.get_nowait()
+        while (person := await arrivals.get()) is not None:
             await town.wallets.create(wallet_name(person.number), draw(seed, "wallet", person.number))
             for member in person.charts:
                 patient_id = town.patient_ids[person.number, member]
