@@ -1,9 +1,9 @@
 """Floor 4: the use cases of one member. The door: a node is opened from its folder; use cases are functions that take it.
 
-Inside   `member` (the node), `settings` (its folder), `journal`, `schema` (node.db), `keys`, `charts`, `members`, `carriage`, `tokens`: what it
-         works with; `enrolment`, `release` (with `right`, `emergency`, `reading`, `releases`, `lanes`), `requesting`, `wallets`, `ownuse`: what
-         it does; `aftermath`, `housekeeping`: what it must not forget.
-Modules  are doors as well: `from yilian.node import release` names a use case as a regulator would.
+Works with   `member` (the node), `settings` (its folder), `journal` and `schema` (node.db), `keys`, `charts`, `members`, `carriage`, `tokens`.
+Does         `enrolment`, `release` (with `right`, `emergency`, `reading`, `offering`, `releases`, `lanes`), `requesting`, `wallets`, `ownuse`.
+Remembers    `aftermath`, `housekeeping`: what must not be forgotten.
+Modules are doors as well: `from yilian.node import release` names a use case as a regulator would.
 """
 
 from yilian.node import (
@@ -19,8 +19,13 @@ from yilian.node import (
     ownreading,
     ownuse,
     patientlog,
+    postbox,
     reading,
     receipts,
+    referral_book,
+    referral_inbox,
+    referral_statistics,
+    referring,
     release,
     requesting,
     tokens,
@@ -29,6 +34,7 @@ from yilian.node import (
 from yilian.node.journal import TablesDamaged
 from yilian.node.member import Clock, Node, clock_ms, found, join, opened, read_genesis
 from yilian.node.refusals import RETRY_AFTER_S, No, NodeRefused, number_and_name, said, status_of
+from yilian.node.releases import Released
 from yilian.node.settings import Folder, Settings, SettingsWrong, read_settings
 
 __all__ = [
@@ -38,6 +44,7 @@ __all__ = [
     "No",
     "Node",
     "NodeRefused",
+    "Released",
     "Settings",
     "SettingsWrong",
     "TablesDamaged",
@@ -58,10 +65,15 @@ __all__ = [
     "ownreading",
     "ownuse",
     "patientlog",
+    "postbox",
     "read_genesis",
     "read_settings",
     "reading",
     "receipts",
+    "referral_book",
+    "referral_inbox",
+    "referral_statistics",
+    "referring",
     "release",
     "requesting",
     "said",

@@ -17,15 +17,26 @@ TABLES: Final = (
         number INTEGER PRIMARY KEY, tx BLOB NOT NULL, exp_s INTEGER NOT NULL, records_root BLOB NOT NULL, versions BLOB NOT NULL,
         own_readings BLOB NOT NULL, entry_index INTEGER
     )""",
-    # messages of referrals to other members: rows first, then the post, again and again until it is acknowledged
+    # messages to other members: rows first, then the post, again and again until it is acknowledged or refused for good
     """CREATE TABLE outbox (
-        message_id BLOB PRIMARY KEY, peer TEXT NOT NULL, path TEXT NOT NULL, body BLOB NOT NULL, made_at_s INTEGER NOT NULL,
-        sent_at_s INTEGER, refused TEXT
+        message_id BLOB PRIMARY KEY, peer TEXT NOT NULL, kind TEXT NOT NULL, sealed BLOB NOT NULL, made_at_s INTEGER NOT NULL,
+        acknowledged BLOB, refused TEXT
     ) WITHOUT ROWID""",
-    "CREATE INDEX outbox_open ON outbox (made_at_s) WHERE sent_at_s IS NULL",
+    "CREATE INDEX outbox_open ON outbox (made_at_s) WHERE acknowledged IS NULL AND refused IS NULL",
     # messages that were taken: a repeat gets the same answer
     """CREATE TABLE inbox (
-        message_id BLOB PRIMARY KEY, sender TEXT NOT NULL, digest BLOB NOT NULL, received_at_s INTEGER NOT NULL
+        sender TEXT, message_id BLOB, digest BLOB NOT NULL, received_at_s INTEGER NOT NULL, PRIMARY KEY (sender, message_id)
+    ) WITHOUT ROWID""",
+    # referrals that were sent or received; `stage` 0: written down, not yet on the ledger. The package's k is in the vault
+    """CREATE TABLE referrals (
+        from_key BLOB PRIMARY KEY, referral_id BLOB NOT NULL UNIQUE, is_sent INTEGER NOT NULL, peer TEXT NOT NULL, stage INTEGER NOT NULL,
+        is_received INTEGER NOT NULL, patient_id TEXT, changed_at_s INTEGER NOT NULL, package_sealed BLOB NOT NULL, asked BLOB,
+        tx BLOB, exp_s INTEGER, entry_index INTEGER
+    ) WITHOUT ROWID""",
+    # steps after the request, ours (with the transaction) and the other side's
+    """CREATE TABLE referral_steps (
+        from_key BLOB, stage INTEGER, member TEXT NOT NULL, practitioner BLOB NOT NULL, signature BLOB NOT NULL, document_sealed BLOB,
+        digest BLOB NOT NULL, at_s INTEGER NOT NULL, tx BLOB, exp_s INTEGER, entry_index INTEGER, PRIMARY KEY (from_key, stage)
     ) WITHOUT ROWID""",
     # one row per order that mutual recognition had something to say about; no patient
     """CREATE TABLE examinations (

@@ -28,7 +28,7 @@ class Stage(IntEnum):
 
 
 SCHEMA: Final = (
-    # one row per chart: whose keys and how they were proved (design 04 "Enrolment"); K is in the vault; `enrolled` columns are NULL until the desk
+    # one row per chart: whose keys and how they were proved (design 04 "Enrolment"); K is in the vault; NULL until the desk
     """CREATE TABLE charts (
         chart BLOB PRIMARY KEY, patient_id TEXT NOT NULL UNIQUE,
         r_key BLOB UNIQUE, kid BLOB UNIQUE, s_key BLOB, generation INTEGER NOT NULL DEFAULT 0, level INTEGER, method TEXT, clerks BLOB,
@@ -57,8 +57,9 @@ SCHEMA: Final = (
     "CREATE TABLE presence_uses (challenge BLOB PRIMARY KEY, request_id BLOB NOT NULL, until_s INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE assertions (jti TEXT PRIMARY KEY, until_s INTEGER NOT NULL) WITHOUT ROWID",
     # revocations told directly; never deleted: a grant revoked once is revoked for ever
-    "CREATE TABLE revocations (control_key BLOB PRIMARY KEY, revoked_at_s INTEGER NOT NULL, signature BLOB NOT NULL, told_at_s INTEGER NOT NULL)"
-    " WITHOUT ROWID",
+    """CREATE TABLE revocations (
+        control_key BLOB PRIMARY KEY, revoked_at_s INTEGER NOT NULL, signature BLOB NOT NULL, told_at_s INTEGER NOT NULL
+    ) WITHOUT ROWID""",
     # tags that were allotted and never recorded: to be skipped on the ledger, so that the patient sees no gap
     "CREATE TABLE skips (chart BLOB, month INTEGER, n INTEGER, entry_index INTEGER, PRIMARY KEY (chart, month, n)) WITHOUT ROWID",
     # entries after which nothing was sent: to be marked on the ledger
@@ -69,7 +70,8 @@ SCHEMA: Final = (
         cosigner BLOB, cosigned_at_s INTEGER
     ) WITHOUT ROWID""",
     """CREATE TABLE notices (
-        number INTEGER PRIMARY KEY, chart BLOB NOT NULL, at_s INTEGER NOT NULL, kind TEXT NOT NULL, entry_index INTEGER, facts_sealed BLOB NOT NULL
+        number INTEGER PRIMARY KEY, chart BLOB NOT NULL, at_s INTEGER NOT NULL, kind TEXT NOT NULL, entry_index INTEGER,
+        facts_sealed BLOB NOT NULL
     )""",
     "CREATE INDEX notices_by_chart ON notices (chart, number)",
     # the holder's own staff's readings, and the ticks that cover them (design 03 "anchor")
@@ -81,16 +83,13 @@ SCHEMA: Final = (
     "CREATE INDEX own_readings_open ON own_readings (number) WHERE tick_index IS NULL",
     "CREATE INDEX own_readings_by_chart ON own_readings (chart, number)",
     # grants that patients handed to this member as a requester: the bundle, sealed under the member's own key
-    "CREATE TABLE held (control_key BLOB PRIMARY KEY, holder TEXT NOT NULL, bundle_sealed BLOB NOT NULL, taken_at_s INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE held (
+        control_key BLOB PRIMARY KEY, holder TEXT NOT NULL, bundle_sealed BLOB NOT NULL, taken_at_s INTEGER NOT NULL
+    ) WITHOUT ROWID""",
     # what this member, as a requester, was released: its evidence
     """CREATE TABLE receipts (
         request_id BLOB PRIMARY KEY, holder TEXT NOT NULL, control_key BLOB, entry_index INTEGER NOT NULL, entry_id BLOB NOT NULL,
         evidence_sealed BLOB NOT NULL, at_s INTEGER NOT NULL
-    ) WITHOUT ROWID""",
-    # referrals: what a hospital was sent (`inbox`) and what a clinic sent (`sent`)
-    """CREATE TABLE referrals (
-        from_key BLOB PRIMARY KEY, direction TEXT NOT NULL, peer TEXT NOT NULL, stage INTEGER NOT NULL, chart BLOB, changed_at_s INTEGER NOT NULL,
-        task_sealed BLOB NOT NULL, keys_sealed BLOB NOT NULL
     ) WITHOUT ROWID""",
     *TABLES,
 )
