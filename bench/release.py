@@ -24,20 +24,19 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from bench.figures import Figure
-from yilian.base.artefacts import Challenge, ReadRequest
+from yilian.base.artefacts import Challenge, ReadRequest, grant_key_statement
 from yilian.base.codec import decode, encode
 from yilian.base.handovers import EnrolAsk, GrantKey, Relationship, SignedChallenge
 from yilian.base.keys import SigningKey
 from yilian.base.shapes import pack, unpack
-from yilian.base.transaction import Header, act_bytes, approval_message, approve, sign
+from yilian.base.transaction import Header, act_bytes, approval_message, sign
 from yilian.contracts import directory
 from yilian.engines.embedded import EmbeddedEngine
 from yilian.ledger import Genesis
-from yilian.node import Settings, asking, enrolment, found, join, opened
+from yilian.node import Folder, Settings, asking, enrolment, found, join, jose, opened, read_genesis
 from yilian.node.enrolment import Desk
 from yilian.node.logins import CBOR, FORM
 from yilian.node.tokens import ASSERTION_TYPE, binding_statement, dpop_proof, own_assertion
-from yilian.node import jose
 from yilian.vault import Kind, Vault
 from yilian.wallet import Members, Wallet, WalletState, Wish
 from yilian.web import serve
@@ -54,7 +53,7 @@ TARGET = "/fhir/Observation?_count=10"
 
 
 async def _serve(folder: Path) -> None:
-    engine = EmbeddedEngine.open(folder / "ledger", Genesis_of(folder), processes=0)
+    engine = EmbeddedEngine.open(folder / "ledger", read_genesis(folder / HOLDER), processes=0)
     async with opened(folder / HOLDER, engine) as node:
         for number in range(PATIENTS):
             node.store.update("Patient", f"p{number}", json.dumps({"resourceType": "Patient", "id": f"p{number}"}).encode())
@@ -66,12 +65,6 @@ async def _serve(folder: Path) -> None:
     await engine.close()
     times = os.times()
     print(json.dumps({"cpu_s": times.user + times.system}), flush=True)
-
-
-def Genesis_of(folder: Path) -> Genesis:
-    from yilian.node import read_genesis
-
-    return read_genesis(folder / HOLDER)
 
 
 def _entry(number: int, each: int) -> dict[str, object]:
@@ -224,10 +217,9 @@ async def _prepared(clinic: Clinic, holder_vault: Vault) -> list[Held]:
         answer = await clinic.ok("POST", f"/desk/enrolment/{nonce.hex()}", pack(said))
         state = wallet.admit(state, unpack(Relationship, answer))
         ours = clinic.vault.new_grant_key(clinic.network)
-        from yilian.base.artefacts import grant_key_statement
-
         signature = clinic.vault.node_key.sign(grant_key_statement(clinic.network, ours.public_key, REQUESTER, now_s + 3_600))
-        sides = unpack(GrantKey, await clinic.ok("POST", "/network/grant-key")), GrantKey(ours.public_key, REQUESTER, now_s + 3_600, signature)
+        theirs = unpack(GrantKey, await clinic.ok("POST", "/network/grant-key"))
+        sides = theirs, GrantKey(ours.public_key, REQUESTER, now_s + 3_600, signature)
         state, act = wallet.draft(state, Wish(HOLDER, REQUESTER, "TREAT", 8, 5), sides, now_s, secrets.token_bytes(32))
         header = await clinic.ok("POST", "/network/header", encode(act.kind_name))
         approval = wallet.approve_give(state, act.control_key, header, now_s)
@@ -251,7 +243,7 @@ async def _load(clinic: Clinic, held: list[Held], releases: int, concurrency: in
     async def requester(number: int) -> None:
         connection = Connection(clinic.port)
         for _ in left:
-            took.append(await clinic.release(connection, held[number % len(held)]))
+            took.append(await clinic.release(connection, held[number % len(held)]))  # noqa: PERF401 - one after the other is what is measured
 
     began = time.perf_counter()
     await asyncio.gather(*[requester(number) for number in range(concurrency)])
@@ -269,8 +261,6 @@ async def _plain(clinic: Clinic, calls: int) -> list[float]:
 
 
 async def _measure(folder: Path, port: int) -> tuple[float, list[float], list[float], float]:
-    from yilian.node import Folder, read_genesis
-
     own_key = Folder(folder / HOLDER).own_client.read_bytes()
     clinic = Clinic(folder, port, read_genesis(folder / HOLDER), own_key)
     # the holder's node runs in the other process; its node key registers its clerks here
@@ -289,8 +279,9 @@ class _NodeKeyOnly:
 
 
 def _found(folder: Path, port: int) -> None:
+    url = f"http://127.0.0.1:{port}"
     founders = tuple(
-        found(folder / member, Settings(member, f"http://127.0.0.1:{port}", port=port), kinds=(kind,), name=member, power=1)
+        found(folder / member, Settings(member, url, port=port), kinds=(kind,), name=member, power=1)
         for member, kind in ((HOLDER, "hospital"), (REQUESTER, "clinic"))
     )
     genesis = Genesis(int(time.time()) - 60, HOLDER, founders, {"memo_size": 0})
@@ -308,7 +299,8 @@ def run() -> Iterable[Figure]:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         _found(folder, port)
-        with subprocess.Popen([sys.executable, "-m", "bench.release", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        command = [sys.executable, "-m", "bench.release", str(folder)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
             assert holder.stdin is not None and holder.stdout is not None  # noqa: PT018 - asked for
             holder.stdout.readline()
             median_s, calm, _, per_s = asyncio.run(_measure(folder, port))

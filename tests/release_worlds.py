@@ -45,7 +45,8 @@ class Patient:
         category = [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "laboratory"}]}]
 
         def result(name, when, *labels):
-            meta = {"meta": {"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": one} for one in labels]}}
+            system = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+            meta = {"meta": {"security": [{"system": system, "code": one} for one in labels]}}
             return {
                 "resourceType": "Observation",
                 "id": f"{self.id}-{name}",
@@ -179,7 +180,11 @@ class Ward:
             sides.append(unpack(GrantKey, answer.content))
         wanted = Wish(**({"holder": HOLDER, "requester": REQUESTER} | terms))
         patient.state, act = patient.wallet.draft(patient.state, wanted, tuple(sides), self.now_s, seed("k", next(_numbers)))
-        answer = await self.carried(carrier, act, lambda header: patient.wallet.approve_give(patient.state, act.control_key, header, self.now_s))
+
+        def approve(header):
+            return patient.wallet.approve_give(patient.state, act.control_key, header, self.now_s)
+
+        answer = await self.carried(carrier, act, approve)
         assert answer.status_code == 200, answer.text
         patient.state = patient.wallet.note_index(patient.state, act.control_key, decode(answer.content)[1], is_revoke=False)
         if hand_over:
@@ -212,9 +217,7 @@ class Ward:
         answer = await self.client.post(self.running.urls[member] + "/desk/challenge", content=body, headers=await self.own(member))
         assert answer.status_code == 200, answer.text
         asked = unpack(SignedChallenge, answer.content)
-        (proof,) = patient.wallet.prove_presence(
-            patient.state, asked, (HOLDER,), seen=member, now_s=self.now_s, until_s=self.now_s + 300
-        )
+        (proof,) = patient.wallet.prove_presence(patient.state, asked, (HOLDER,), seen=member, now_s=self.now_s, until_s=self.now_s + 300)
         return PresenceShown(asked, proof)
 
     # reading
@@ -249,7 +252,8 @@ async def ward(folder, **parameters):
 
 def ids(body):
     """Return `Type/id` of every resource in a bundle."""
-    return sorted(f"{one['resource']['resourceType']}/{one['resource']['id']}" for one in json.loads(body).get("entry", []) if "resource" in one)
+    found = [one["resource"] for one in json.loads(body).get("entry", []) if "resource" in one]
+    return sorted(f"{one['resourceType']}/{one['id']}" for one in found)
 
 
 def altered(presence, **fields):

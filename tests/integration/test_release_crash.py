@@ -1,6 +1,7 @@
 """A power cut at every step of a release: bytes that left without an entry = 0, and nothing is left half done.
 
-The cut is a copy of the holder's files as they are on the disk at that step: what `kill -9` would leave. The node is then opened on the copy.
+The cut is a copy of the holder's files as they are on the disk at that step: what `kill -9` would leave. The node is then opened on
+the copy.
 """
 
 import shutil
@@ -172,9 +173,10 @@ async def test_a_shutdown_waits_for_what_is_under_way_and_loses_no_record_of_it(
 
     reading = here.signed("/fhir/Observation", here.control_key)
     call = asyncio.ensure_future(both_calls(here, reading, here.holder))
-    while reading.read.request_id not in here.holder.releases.open:
+    releases = here.holder.releases
+    while reading.read.request_id not in releases.open:  # noqa: ASYNC110 - the state itself is what is waited for
         await asyncio.sleep(0)
-    while here.holder.releases.open[reading.read.request_id].outcome is None:
+    while releases.open[reading.read.request_id].outcome is None:  # noqa: ASYNC110 - the same
         await asyncio.sleep(0)
     await here.holder.flight.land()
     released = await call

@@ -111,10 +111,8 @@ async def mark_unsent(node: Node) -> None:
     for index, request_id, reason in node.journal.all("SELECT entry_index, request_id, reason FROM unsents WHERE mark_index IS NULL"):
         row = node.releases.row(request_id)
         assert row is not None, "an unsent entry has its release"
-        if row.basis == Basis.GRANT:
-            key = node.keys.grant_key(row.holder_key or b"")
-        else:
-            key = node.keys.entry_key(row.chart, row.month, row.n)
+        is_by_grant = row.basis == Basis.GRANT
+        key = node.keys.grant_key(row.holder_key or b"") if is_by_grant else node.keys.entry_key(row.chart, row.month, row.n)
         assert key is not None, "we approved the entry with it"
         protected, act = node.carriage.header("access.unsent"), act_of("access.unsent", access.Unsent(index, reason))
         committed = await node.carriage.submit(node.carriage.enveloped(protected, act, [approve(key, protected, act)]))

@@ -2,7 +2,8 @@
 
 Call (a)  {request_id, method, target, body, purpose, control_key?, practitioner, signature, artefacts?, presence?, reason?}
 Offer     {header, act, audit_event, d, request_salt}: what the requester checks before it approves.
-Call (b)  {approval: [public key, signature]}; answered with the bytes, or with a fresh offer if the one that was approved can no longer stand.
+Call (b)  {approval: [public key, signature]}; answered with the bytes, or with a fresh offer if the approved
+          one can no longer stand.
 Source    design 04 "The release gate"; ADR-0070.
 """
 

@@ -1,6 +1,6 @@
 """The AuditEvent of an access: the bytes that the entry's `detail` commits to, and that requester and patient can check it by.
 
-Shape    FHIR R4 AuditEvent, IHE BALP: Privacy Disclosure at the source; for the patient's own reading and the own staff's, Patient Read/Query.
+Shape    FHIR R4 AuditEvent, IHE BALP: Privacy Disclosure at the source; for the patient's own reading, Patient Read.
 Hashes   of request and response, each with 32 random bytes of its own (design 03: never a bare hash; `?code=...` can be guessed).
 Source   https://profiles.ihe.net/ITI/BALP; design 03 "access"; ADR-0072.
 """
@@ -100,7 +100,7 @@ _REST_CODES: Final = {
 }
 
 
-def own_event(  # noqa: PLR0913 - the facts of one event, each named
+def own_event(
     *,
     member: str,
     practitioner: bytes | None,

@@ -73,7 +73,7 @@ class Carriage:
         Refuses  HEADER_NOT_KNOWN, NOT_UNDERSTOOD, LEDGER_UNREACHABLE
         """
         demand(protected in self._reserved, No.HEADER_NOT_KNOWN)
-        kind, body = read_act(act)
+        kind, _ = read_act(act)
         are_shaped = all(len(key) == PUBLIC_KEY_SIZE and len(signature) == SIGNATURE_SIZE for key, signature in approvals)
         demand(len(approvals) <= APPROVALS_MAX and are_shaped, No.NOT_UNDERSTOOD)
         demand(kind in KINDS and KINDS[kind].name == self._reserved[protected].header.subject, No.NOT_UNDERSTOOD)

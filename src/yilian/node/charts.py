@@ -67,7 +67,7 @@ class Charts:
         known = self._known.get(b"kid" + kid)
         if known is not None:
             return known
-        row = self._journal.one(f"SELECT {_COLUMNS} FROM charts WHERE kid = ?", (kid,))
+        row = self._journal.one(f"SELECT {_COLUMNS} FROM charts WHERE kid = ?", (kid,))  # noqa: S608 - our own column names
         return None if row is None else self._remember(_chart(row))
 
     async def meet(self, patient_id: str) -> Chart:

@@ -1,7 +1,7 @@
 """Enrolment at the desk: how a holder learns a patient's key. Whoever can attach a key to a chart *is* the patient, so two staff guard it.
 
-Desk     two staff sign what they saw (`enrol.offer` over Patient id, generation, level, method, nonce), the desk shows `EnrolAsk`, the wallet
-         answers with R_h, S_h and its signature, the holder stores them and answers a signed `Relationship` with K sealed to S_h.
+Desk     two staff sign what they saw (`enrol.offer` over Patient id, generation, level, method, nonce), the desk shows `EnrolAsk`, the
+         wallet answers with R_h, S_h and its signature, the holder stores them and answers a signed `Relationship` with K sealed to S_h.
 Never    a key over a live one (that is recovery), a key that stands on another chart, a key brought by another member (an introduction).
 Source   design 04 "Enrolment" (a); ADR-0073.
 """
@@ -124,8 +124,8 @@ async def enrol(nonce: bytes, answer: EnrolAnswer, node: Node) -> Relationship:
         (others,) = db.execute("SELECT count(*) FROM charts WHERE kid = ? AND chart <> ?", (kid, chart.id)).fetchone()
         demand(others == 0, No.KEY_OF_ANOTHER)
         changed = db.execute(
-            "UPDATE charts SET r_key = ?, kid = ?, s_key = ?, generation = ?, level = ?, method = ?, clerks = ?, enrolled_at_s = ?, height = ?,"
-            " nonce = ?, answer = ? WHERE chart = ? AND r_key IS NULL",
+            "UPDATE charts SET r_key = ?, kid = ?, s_key = ?, generation = ?, level = ?, method = ?, clerks = ?, enrolled_at_s = ?,"
+            " height = ?, nonce = ?, answer = ? WHERE chart = ? AND r_key IS NULL",
             bound,
         ).rowcount
         demand(changed == 1, No.KEY_IS_LIVE)

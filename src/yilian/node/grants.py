@@ -70,7 +70,8 @@ class Grants:
     async def checked(self, control_key: bytes, commitment: bytes, sealed: bytes | None, now_s: int) -> CheckedGrant:
         """Return the grant's artefact, checked against the row's commitment and the enrolled key's signature.
 
-        Refuses  ARTEFACTS_NOT_OPENED, CONSENT_NOT_COMMITTED, CONSENT_NOT_UNDERSTOOD, CONSENT_SAYS_ANOTHER, KEY_NOT_ENROLLED, CONSENT_NOT_SIGNED
+        Refuses  ARTEFACTS_NOT_OPENED, CONSENT_NOT_COMMITTED, CONSENT_NOT_UNDERSTOOD, CONSENT_SAYS_ANOTHER, KEY_NOT_ENROLLED,
+                 CONSENT_NOT_SIGNED
         """
         known = self._checked.get(control_key)
         if known is None:

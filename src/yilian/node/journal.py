@@ -93,8 +93,7 @@ class Journal:
         outcomes: list[Any] = []
         try:
             db.execute("BEGIN IMMEDIATE")
-            for job in jobs:
-                outcomes.append(_in_savepoint(db, job))
+            outcomes.extend(_in_savepoint(db, job) for job in jobs)
             db.execute("COMMIT")
         except sqlite3.Error as error:
             _roll_back(db)

@@ -1,8 +1,8 @@
 """Lanes: the entries of one grant, in the order of their numbers.
 
-The ledger numbers a grant's entries, and d is derived from the tag of that number; so an offer foretells its number: the grant's next, after
-those already offered. An approved offer waits for the ones before it; one whose number passed, or is not next and nothing is on its way
-there, is offered anew (ADR-0070). Calls one after another never wait.
+The ledger numbers a grant's entries, and d is derived from the tag of that number; so an offer foretells its number: the grant's next,
+after those already offered. An approved offer waits for the ones before it; one whose number passed, or is not next and nothing is on
+its way there, is offered anew (ADR-0070). Calls one after another never wait.
 """
 
 from __future__ import annotations
@@ -24,8 +24,12 @@ class Lane:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def foretell(self, request_id: bytes, entries: int) -> int:
-        """Return the number that the offer would get, and keep it."""
-        number = max([entries - 1, *self.numbers.values()]) + 1
+        """Return the number that the offer would get: the first from the grant's next on that no other open offer has. It is kept."""
+        self.numbers.pop(request_id, None)
+        self.approved.discard(request_id)
+        taken, number = set(self.numbers.values()), entries
+        while number in taken:
+            number += 1
         self.numbers[request_id] = number
         return number
 

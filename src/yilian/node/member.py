@@ -1,7 +1,7 @@
 """A node: one member's capabilities, opened from its data folder. Use cases are functions that take one.
 
-Wiring   the engine is made where rooms are wired together (`cli`, `sim`): one process may run many nodes over one embedded engine, or a node
-         alone over its own. Everything else is opened here and closed in the reverse order.
+Wiring   the engine is made where rooms are wired together (`cli`, `sim`): one process may run many nodes over one embedded engine, or a
+         node alone over its own. Everything else is opened here and closed in the reverse order.
 """
 
 from __future__ import annotations

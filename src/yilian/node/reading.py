@@ -1,7 +1,7 @@
 """Step 4 of the gate: a target as FHIR writes it, read through a scope. Whatever is asked, the answer is request and scope, both.
 
-Targets  `/fhir/` and one of: Type/id, Type/id/_history[/v], Type/_history, _history, Type?query, Type/_search (POST), Patient/id/$everything,
-         Patient/$export, $export, Patient/$emergency?identifier=system|value (an emergency only).
+Targets  `/fhir/` and one of: Type/id, Type/id/_history[/v], Type/_history, _history, Type?query, Type/_search (POST),
+         Patient/id/$everything, Patient/$export, $export, Patient/$emergency?identifier=system|value (an emergency only).
 Pages    `_cursor` in the query; each page is a request of its own.
 Source   https://hl7.org/fhir/R4/http.html; design 04 step 4.
 """
@@ -97,26 +97,29 @@ def _page(query: str) -> tuple[str, str | None]:
 
 
 def _interaction(parts: list[str]) -> tuple[str, tuple[str, str, str]]:
+    found: tuple[str, tuple[str, str, str]] | None = None
     match parts:
         case ["_history"]:
-            return "history-system", ("", "", "")
+            found = "history-system", ("", "", "")
         case ["$export"] | ["Patient", "$export"]:
-            return "export", ("Patient" if len(parts) > 1 else "", "", "")
+            found = "export", ("Patient" if len(parts) > 1 else "", "", "")
         case ["Patient", "$emergency"]:
-            return "emergency", ("Patient", "", "")
+            found = "emergency", ("Patient", "", "")
         case [type_, "_history"]:
-            return "history-type", (type_, "", "")
+            found = "history-type", (type_, "", "")
         case ["Patient", id_, "$everything"]:
-            return "everything", ("Patient", id_, "")
+            found = "everything", ("Patient", id_, "")
         case [type_] if not type_.startswith(("$", "_")):
-            return "search-type", (type_, "", "")
+            found = "search-type", (type_, "", "")
         case [type_, id_] if not id_.startswith(("$", "_")):
-            return "read", (type_, id_, "")
+            found = "read", (type_, id_, "")
         case [type_, id_, "_history"]:
-            return "history-instance", (type_, id_, "")
+            found = "history-instance", (type_, id_, "")
         case [type_, id_, "_history", version]:
-            return "vread", (type_, id_, version)
-    raise NodeRefused(No.NOT_READABLE)
+            found = "vread", (type_, id_, version)
+    if found is None:
+        raise NodeRefused(No.NOT_READABLE)
+    return found
 
 
 def answer(store: RecordStore, target: Target, scope: Scope, base_url: str) -> Answer:
@@ -137,20 +140,20 @@ def _hidden(fault: RecordFault, scope: Scope) -> RecordFault:
     return NotFound("There is no such resource.") if isinstance(fault, Gone) and scope.patient_id is not None else fault
 
 
-def _read(store: RecordStore, target: Target, scope: Scope, base_url: str) -> tuple[int, str, bytes]:
+def _read(store: RecordStore, target: Target, scope: Scope, _base_url: str) -> tuple[int, str, bytes]:
     return 200, FHIR_JSON, store.read(target.type, target.id, scope).body
 
 
-def _vread(store: RecordStore, target: Target, scope: Scope, base_url: str) -> tuple[int, str, bytes]:
+def _vread(store: RecordStore, target: Target, scope: Scope, _base_url: str) -> tuple[int, str, bytes]:
     return 200, FHIR_JSON, store.vread(target.type, target.id, target.version, scope).body
 
 
 def _search(store: RecordStore, target: Target, scope: Scope, base_url: str) -> tuple[int, str, bytes]:
     page = store.search(parse_query(target.type, target.query), scope, target.cursor)
-    return 200, FHIR_JSON, searchset(page, base_url, _next(target, page.query.self_link(base_url), page.next_cursor))
+    return 200, FHIR_JSON, searchset(page, base_url, _next(page.query.self_link(base_url), page.next_cursor))
 
 
-def _next(target: Target, self_url: str, cursor: str | None) -> str | None:
+def _next(self_url: str, cursor: str | None) -> str | None:
     if cursor is None:
         return None
     return f"{self_url}{'&' if '?' in self_url else '?'}{urlencode({'_cursor': cursor})}"
@@ -166,7 +169,7 @@ def _history(store: RecordStore, target: Target, scope: Scope, base_url: str) ->
         raise NotFound("There is no such resource.")
     path = "/".join(part for part in (target.type, target.id, "_history") if part)
     self_url = f"{base_url}/{path}?{urlencode({'_count': count})}"
-    return 200, FHIR_JSON, bundles.history(page, base_url, self_url, _next(target, self_url, page.next_cursor))
+    return 200, FHIR_JSON, bundles.history(page, base_url, self_url, _next(self_url, page.next_cursor))
 
 
 def _everything(store: RecordStore, target: Target, scope: Scope, base_url: str) -> tuple[int, str, bytes]:
@@ -177,13 +180,13 @@ def _everything(store: RecordStore, target: Target, scope: Scope, base_url: str)
     return 200, FHIR_JSON, bundles.bundle("searchset", entries, total=len(entries), self_url=f"{base_url}/Patient/{target.id}/$everything")
 
 
-def _export(store: RecordStore, target: Target, scope: Scope, base_url: str) -> tuple[int, str, bytes]:
+def _export(store: RecordStore, target: Target, scope: Scope, _base_url: str) -> tuple[int, str, bytes]:
     demand(not target.query, No.NOT_READABLE)
     return 200, NDJSON, b"".join(line + b"\n" for _, line in store.export(scope))
 
 
-def _emergency(store: RecordStore, target: Target, scope: Scope, base_url: str) -> tuple[int, str, bytes]:
-    """Return the emergency set: allergies, problems, medicines, implants, directives, blood group, and the results that the scope's period has."""
+def _emergency(store: RecordStore, _target: Target, scope: Scope, base_url: str) -> tuple[int, str, bytes]:
+    """Return the emergency set: allergies, problems, medicines, implants, directives, blood group, and results of the scope's period."""
     anytime = replace(scope, from_s=None)
     bare = replace(scope, types=None, from_s=None)
     assert scope.patient_id is not None, "an emergency is one patient's"

@@ -1,6 +1,7 @@
 """What a node answers instead of doing what was asked. A rule's `Refused` is passed on as it is; these are the node's own.
 
-Numbers are permanent and append-only: 9000s, so that they cannot be taken for a rule's. Facts are identifiers and numbers, never health data.
+Numbers are permanent and append-only: 9000s, so that they cannot be taken for a rule's. Facts are identifiers and numbers, never
+health data.
 """
 
 from __future__ import annotations

@@ -1,35 +1,28 @@
 """The release gate: the heart of the product. The order of the lines is the order of design 04's steps.
 
-Call (a) decides and fixes what would be sent; nothing leaves. Call (b) enters it on the ledger, and only then sends it: no byte leaves before
-the entry is final, none after block time + 30 s, none if the grant was revoked meanwhile.
+Call (a) decides and fixes what would be sent; nothing leaves. Call (b) enters it on the ledger, and only then sends it: no byte leaves
+before the entry is final, none after block time + 30 s, none if the grant was revoked meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-from dataclasses import dataclass
 from typing import Final
 
-import orjson
-
 from yilian.base.artefacts import ReadRequest
-from yilian.base.codec import encode
-from yilian.base.digests import grant_tag, key_tag
-from yilian.base.keys import is_signed, kid_of
+from yilian.base.keys import is_signed
 from yilian.base.refusals import Reason, Refused
-from yilian.base.times import month_of
-from yilian.base.transaction import approval_message, approve, parse_header
-from yilian.contracts import access, consent, directory
+from yilian.base.transaction import approval_message, approve
+from yilian.contracts import consent
 from yilian.contracts.access import Basis, UnsentReason
 from yilian.engines import Committed
-from yilian.node import auditing, reading
+from yilian.node import reading
 from yilian.node.asking import Offer, ReleaseCall
-from yilian.node.carriage import act_of
 from yilian.node.charts import Chart
 from yilian.node.emergency import by_emergency
 from yilian.node.member import Node
 from yilian.node.members import Finality
+from yilian.node.offering import By, audited, notice_of, offer_anew
 from yilian.node.reading import Target
 from yilian.node.refusals import No, NodeRefused, demand
 from yilian.node.releases import PREPARED_S, SEND_S, Prepared, Released
@@ -37,7 +30,6 @@ from yilian.node.right import Right, Who, by_grant, who, with_presence
 from yilian.node.schema import Stage
 from yilian.node.tokens import Asker
 
-RECORD_KIND: Final = "access.record"
 HEADER_LEFT_S_MIN: Final = 5  # an offer whose envelope ends sooner is made anew
 
 
@@ -95,7 +87,7 @@ def _offered_before(request_id: bytes, digest: bytes, member: str, node: Node) -
     if prepared is not None:
         demand((prepared.digest, prepared.requester) == (digest, member), No.REQUEST_ID_USED)
         if prepared.transaction is None and prepared.outcome is None and prepared.exp_s - node.members.final().now_s < HEADER_LEFT_S_MIN:
-            _offer(prepared, node.members.final(), node)
+            offer_anew(prepared, node.members.final(), node)
         return prepared.offer
     row = node.releases.row(request_id)
     if row is None:
@@ -119,71 +111,18 @@ def _raise_if_ended(stage: int, reason: int | None) -> None:
 
 def _fixed(call: ReleaseCall, right: Right, answer: reading.Answer, final: Finality, node: Node) -> Prepared:
     """Return the release with its bytes, its AuditEvent and its first offer, all fixed."""
-    by = _By(call.digest(node.network), call.practitioner, right.approver, right.challenge, call.reason)
-    prepared = _audited(call.read, by, right.chart, right.basis, answer, node)
+    by = By(call.digest(node.network), call.practitioner, right.approver, right.challenge, call.reason)
+    prepared = audited(call.read, by, right.chart, right.basis, answer, node)
     prepared.holder_key = None if right.grant is None else right.grant.holder_key
     prepared.opens, prepared.session = right.opens, right.session
-    _offer(prepared, final, node)
+    offer_anew(prepared, final, node)
     return prepared
-
-
-@dataclass(frozen=True, slots=True)
-class _By:
-    """Who a release is for, besides what was read: the call's digest, the practitioner, whose approval is awaited, H(Q), a reason."""
-
-    digest: bytes
-    practitioner: bytes | None
-    approver: bytes
-    challenge: bytes | None = None
-    reason: str | None = None
-
-
-def _audited(read: ReadRequest, by: _By, chart: Chart, basis: Basis, answer: reading.Answer, node: Node) -> Prepared:
-    """Return the release with its AuditEvent, no offer made yet."""
-    request_salt, salt = secrets.token_bytes(auditing.SALT_SIZE), secrets.token_bytes(auditing.SALT_SIZE)
-    now_s = node.members.final().now_s
-    audit_event = auditing.audit_event(
-        auditing.Access(
-            holder=node.id,
-            requester=read.requester,
-            basis=basis,
-            interaction=answer.interaction,
-            type=answer.type,
-            purpose=read.purpose,
-            at_ms=max(node.members.clock_ms(), now_s * 1_000),
-            request_id=read.request_id,
-            practitioner=by.practitioner,
-            patient=None if chart.r_key is None else kid_of(chart.r_key),
-            control_key=read.control_key,
-            challenge=by.challenge,
-            reason=by.reason,
-            request_hash=auditing.salted(request_salt, read.statement(node.network)),
-            response_hash=auditing.salted(salt, answer.body),
-        )
-    )
-    return Prepared(
-        request_id=read.request_id,
-        digest=by.digest,
-        requester=read.requester,
-        practitioner=by.practitioner,
-        purpose=read.purpose,
-        basis=basis,
-        chart=chart,
-        control_key=read.control_key,
-        approver=by.approver,
-        answer=answer,
-        audit_event=audit_event,
-        request_salt=request_salt,
-        salt=salt,
-        prepared_at_s=now_s,
-        month=month_of(now_s),
-    )
 
 
 async def prepare_own(read: ReadRequest, digest: bytes, chart: Chart, answer: reading.Answer, node: Node) -> Prepared:
     """Fix a patient's own reading: PREPARED, awaiting nobody's approval."""
-    prepared = _audited(read, _By(digest, None, b""), chart, Basis.PATIENT, answer, node)
-    _offer(prepared, node.members.final(), node)
+    prepared = audited(read, By(digest, None, b""), chart, Basis.PATIENT, answer, node)
+    offer_anew(prepared, node.members.final(), node)
     await node.releases.keep(prepared, None, 0)
     _expire_later(prepared, node)
     return prepared
@@ -192,34 +131,6 @@ async def prepare_own(read: ReadRequest, digest: bytes, chart: Chart, answer: re
 def enter_own(prepared: Prepared, node: Node) -> None:
     """Begin to enter and send a patient's own reading."""
     prepared.outcome = node.flight.start(_enter(prepared, [], node))
-
-
-def _offer(prepared: Prepared, final: Finality, node: Node) -> None:
-    """Make the offer (anew): the number that the entry will get, its tag, d and detail, in a fresh envelope."""
-    if prepared.basis is Basis.GRANT:
-        assert prepared.control_key is not None, "the basis is a grant"
-        row = consent.read(final.view, prepared.control_key)
-        assert row is not None, "a grant's row is never deleted"
-        prepared.opens = final.now_s >= row.session_until_s
-        prepared.number = node.releases.lane(prepared.control_key).foretell(prepared.request_id, row.entries)
-        prepared.tag = grant_tag(prepared.control_key, prepared.number)
-    elif prepared.number < 0:  # a chart's number is allotted once
-        prepared.number = node.releases.next_number(prepared.chart.id, prepared.month)
-        prepared.tag = key_tag(node.keys.entry_key(prepared.chart.id, prepared.month, prepared.number).public_key)
-    detail_key = node.keys.detail_key(prepared.chart.id, prepared.month, prepared.tag)
-    is_by_grant = prepared.basis is Basis.GRANT
-    record = access.Record(
-        basis=int(prepared.basis),
-        grant=prepared.control_key if is_by_grant else None,
-        session=prepared.session,
-        tag=None if is_by_grant else prepared.tag,
-        opens=prepared.opens,
-        detail=auditing.committed(detail_key, node.network, prepared.audit_event),
-        memo=bytes(directory.parameter(final.view, "memo_size")),
-    )
-    protected = node.carriage.header(RECORD_KIND)
-    prepared.exp_s = parse_header(protected).exp_s
-    prepared.offer = Offer(protected, act_of(RECORD_KIND, record), prepared.audit_event, detail_key, prepared.request_salt)
 
 
 def _expire_later(prepared: Prepared, node: Node) -> None:
@@ -347,7 +258,7 @@ async def _enveloped(prepared: Prepared, approvals: list[tuple[bytes, bytes]], n
         own_key = node.keys.entry_key(prepared.chart.id, prepared.month, prepared.number)
     final = node.members.final()
     if prepared.exp_s - final.now_s < HEADER_LEFT_S_MIN:
-        _offer(prepared, final, node)
+        offer_anew(prepared, final, node)
         raise OfferedAnew(prepared.offer)
     own = approve(own_key, prepared.offer.protected, prepared.offer.act)
     return node.carriage.enveloped(prepared.offer.protected, prepared.offer.act, [own, *approvals])
@@ -373,7 +284,7 @@ async def _await_turn(prepared: Prepared, node: Node) -> None:
     consent.use(row, prepared.opens or opens, final.now_s)
     demand(prepared.opens or not opens, No.PRESENCE_REQUIRED)
     if not is_next:
-        _offer(prepared, final, node)
+        offer_anew(prepared, final, node)
         raise OfferedAnew(prepared.offer)
 
 
@@ -403,18 +314,3 @@ def why_not_send(control_key: bytes | None, until_ms: int, node: Node) -> Unsent
         if row is None or row.state is not consent.State.GIVEN or node.grants.is_revoked(control_key):
             return UnsentReason.REVOKED
     return UnsentReason.TOO_LATE if node.members.clock_ms() > until_ms else None
-
-
-def notice_of(prepared: Prepared, index: int, node: Node) -> bytes:
-    """Return the patient's notice of one access, sealed: who, what for, what kind of thing, by what right."""
-    facts = {
-        "requester": prepared.requester,
-        "practitioner": None if prepared.practitioner is None else prepared.practitioner.hex(),
-        "purpose": prepared.purpose,
-        "basis": prepared.basis.name.lower(),
-        "type": prepared.answer.type,
-        "interaction": prepared.answer.interaction,
-        "grant": None if prepared.control_key is None else prepared.control_key.hex(),
-        "entry": index,
-    }
-    return node.keys.seal(prepared.chart.patient_id, orjson.dumps(facts), encode(["notice", prepared.chart.id]))

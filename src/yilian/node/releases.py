@@ -20,6 +20,7 @@ from yilian.node.reading import Answer
 from yilian.node.refusals import No, NodeRefused, demand
 from yilian.node.schema import Stage
 
+NO_OFFER: Final = Offer(b"", b"", b"", b"", b"")  # until one is made
 SEND_S: Final = 30  # design 04 step 6: bytes leave until block time + 30 s
 PREPARED_S: Final = 120  # how long an offer waits for its approval, and a request id may be prepared again after a restart
 OPEN_MAX: Final = 4_000  # prepared at a time: a bound on memory
@@ -62,7 +63,7 @@ class Prepared:
     session: bytes | None = None
     number: int = -1  # of the grant's entry, or n of the chart's month; none allotted yet
     tag: bytes = b""
-    offer: Offer = Offer(b"", b"", b"", b"", b"")
+    offer: Offer = NO_OFFER
     exp_s: int = 0
     transaction: bytes | None = None
     released: Released | None = None
@@ -189,14 +190,16 @@ class Releases:
                 (request_id,),
             )
             db.execute(
-                "UPDATE releases SET stage = ?, reason = ?, body_sealed = NULL WHERE request_id = ?", (int(Stage.REFUSED), reason, request_id)
+                "UPDATE releases SET stage = ?, reason = ?, body_sealed = NULL WHERE request_id = ?",
+                (int(Stage.REFUSED), reason, request_id),
             )
 
         await self.journal.write(update)
 
     async def sending(self, prepared: Prepared, released: Released, notice: bytes, at_s: int) -> None:
         """Write SENDING and the patient's notice: durable before a byte leaves. From here on it counts as released."""
-        bound = (int(Stage.SENDING), released.entry_index, released.entry_id, released.until_ms - SEND_S * 1_000, prepared.request_id)
+        block_ms = released.until_ms - SEND_S * 1_000
+        bound = (int(Stage.SENDING), released.entry_index, released.entry_id, block_ms, prepared.request_id)
         patient_notice = (prepared.chart.id, at_s, "access", released.entry_index, notice)
 
         def update(db: sqlite3.Connection) -> None:

@@ -29,8 +29,8 @@ from yilian.node.grants import open_artefacts
 from yilian.node.logins import CBOR
 from yilian.node.member import Node
 from yilian.node.members import Finality
+from yilian.node.offering import RECORD_KIND
 from yilian.node.refusals import No, NodeRefused, demand
-from yilian.node.release import RECORD_KIND
 from yilian.node.tokens import Purpose
 from yilian.peers import Answer
 
@@ -105,8 +105,8 @@ def challenge(practitioner: bytes, purpose: str, nonce: bytes, node: Node) -> Si
 async def read_elsewhere(reading: Reading, node: Node) -> Received:
     """Return what another member released to a practitioner of ours, or its refusal as it said it.
 
-    Refuses  HOLDER_NOT_KNOWN, CREDENTIAL_NOT_LIVE, NO_SUCH_GRANT, GRANT_NOT_OURS, HOLDER_UNREACHABLE, OFFER_NOT_AS_ASKED, AUDIT_NOT_AS_ASKED,
-             DETAIL_NOT_OF_AUDIT, RESPONSE_NOT_AS_AUDITED, ENTRY_NOT_FINAL
+    Refuses  HOLDER_NOT_KNOWN, CREDENTIAL_NOT_LIVE, NO_SUCH_GRANT, GRANT_NOT_OURS, HOLDER_UNREACHABLE, OFFER_NOT_AS_ASKED,
+             AUDIT_NOT_AS_ASKED, DETAIL_NOT_OF_AUDIT, RESPONSE_NOT_AS_AUDITED, ENTRY_NOT_FINAL
     """
     read = reading.read
     final = node.members.final()

@@ -1,8 +1,8 @@
 """Who asks: client assertions, access tokens and proofs of possession. A token says who speaks; it never authorises by itself.
 
 Assertion   SMART Backend Services `private_key_jwt` (RFC 7523): iss = sub = member id, aud = the token endpoint, at most 300 s, `jti` once;
-            UDAP `extensions.hl7-b2b`. Its header carries the token key as `jwk`, with the node key's signature over it as that JWK's `binding`, so that
-            no server has to be asked; the same key stands at `/.well-known/jwks.json` (ADR-0071).
+            UDAP `extensions.hl7-b2b`. Its header carries the token key as `jwk`, with the node key's signature over it
+            as that JWK's `binding`, so that no server has to be asked; the same key stands at `/.well-known/jwks.json` (ADR-0071).
 Token       at most 300 s, a JWT with IHE IUA and PCF claims, DPoP-bound (RFC 9449); known to this process only: after a restart the client
             logs in again, and no proof of an earlier life can be replayed.
 Own staff   the member's own software logs in with its own key as client `own`; such a token opens the member's own API only.

@@ -1,4 +1,7 @@
-"""Floor 3: all outbound HTTP of a node. The door: `Peers`, `FollowedNode` (for a node that follows another), and `Unreachable`, the one way in which asking may fail."""
+"""Floor 3: all outbound HTTP of a node. The door.
+
+`Peers` asks the other members, `FollowedNode` is the way to a node that is followed, `Unreachable` the one way in which asking may fail.
+"""
 
 from yilian.peers.following import FollowedNode
 from yilian.peers.peers import Answer, Peers, Unreachable

@@ -54,7 +54,8 @@ class FollowedNode:
         Raises   Unreachable, also when the stream ends
         """
         try:
-            async with self._client.stream("GET", f"{self._endpoint}/network/blocks", params={"since": since_height, "follow": ""}) as response:
+            asked: dict[str, str] = {"since": str(since_height), "follow": ""}
+            async with self._client.stream("GET", f"{self._endpoint}/network/blocks", params=asked) as response:
                 if response.status_code != OK:
                     raise Unreachable(f"{self._endpoint} answered {response.status_code} when asked for its blocks")
                 waiting = b""

@@ -1,7 +1,7 @@
 """Floor 5: inbound HTTP of one member. The door: `application(node)` and `serve(node)`.
 
-Rooms    `network` (members and wallets: carriage, releases, the ledger to read), `smart` (token endpoint, discovery), `fhir` (the member's own
-         API, and other members' behind an ordinary GET), `patient` (what a patient may see of a holder).
+Rooms    `releasing` (the gate), `carrying` (wallets), `following` and `proofs` (the ledger), `login` (tokens, discovery), `own` (the
+         member's own API, and other members' behind an ordinary GET), `patient` (what a patient may see of a holder).
 Errors   OperationOutcome on FHIR paths, problem+json (RFC 9457) elsewhere; never a stack trace.
 """
 

@@ -9,8 +9,7 @@ from starlette.responses import Response
 
 from yilian.base.codec import Malformed, decode
 from yilian.base.shapes import pack, unpack
-from yilian.node import No, Node, NodeRefused
-from yilian.node.tokens import Asker
+from yilian.node import No, Node, NodeRefused, tokens
 
 CBOR: Final = "application/cbor"
 BODY_SIZE_BYTES_MAX: Final = 1024 * 1024  # of a network message; FHIR bodies have their own bound
@@ -70,7 +69,7 @@ def shaped(value: object) -> Response:
     return Response(pack(value), media_type=CBOR, headers=NO_STORE)
 
 
-def asker_of(request: Request) -> Asker:
+def asker_of(request: Request) -> tokens.Asker:
     """Return who the request's token speaks for.
 
     Refuses  TOKEN_MISSING, TOKEN_NOT_VALID, PROOF_NOT_VALID
@@ -80,7 +79,7 @@ def asker_of(request: Request) -> Asker:
     return node.tokens.authorize(request.headers.get("authorization"), request.headers.get("dpop"), request.method, url)
 
 
-def own_of(request: Request) -> Asker:
+def own_of(request: Request) -> tokens.Asker:
     """Return the member's own software.
 
     Refuses  TOKEN_MISSING, TOKEN_NOT_VALID

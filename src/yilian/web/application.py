@@ -14,7 +14,7 @@ from yilian.records import RecordFault
 from yilian.web import alliance, carrying, errors, following, login, own, patient, releasing
 
 
-async def health(request: Request) -> Response:
+async def health(_request: Request) -> Response:
     """Say that the process answers."""
     return JSONResponse({"status": "up"})
 

@@ -1,6 +1,7 @@
 """Every no and every defect as HTTP: OperationOutcome where FHIR is spoken, problem+json elsewhere.
 
-Refusals carry their permanent number, name and facts, which are public; a defect carries a number under which the operator's log has the rest.
+Refusals carry their permanent number, name and facts, which are public; a defect carries a number under which the operator's
+log has the rest.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ async def refused(request: Request, refusal: Exception) -> Response:
     return _answer(request, status_of(refusal), number, name, dict(refusal.facts), said(refusal))
 
 
-async def record_fault(request: Request, fault: Exception) -> Response:
+async def record_fault(_request: Request, fault: Exception) -> Response:
     """Answer what the record store could not do."""
     assert isinstance(fault, RecordFault), "registered for these"
     return Response(fault.outcome(), fault.status, {"Cache-Control": "no-store"}, FHIR_JSON)

@@ -1,4 +1,4 @@
-"""The member's own software at its own node: its own FHIR API, other members' behind an ordinary GET, the desk. Bearer token of the own client.
+"""The member's own software at its own node, with a bearer token: its own FHIR API, other members' behind an ordinary GET, the desk.
 
 /fhir/...                          the member's own records; every interaction is recorded before it is answered
 GET|POST /members/{holder}/fhir/.. another member's, through its release gate. Headers: `Yilian-Practitioner`, `Yilian-Signature`,
@@ -20,7 +20,6 @@ from starlette.routing import BaseRoute, Route
 from yilian.base.artefacts import ReadRequest
 from yilian.base.handovers import EnrolAnswer
 from yilian.node import No, Node, NodeRefused, asking, enrolment, limits, ownuse, requesting
-from yilian.node.enrolment import Desk
 from yilian.web.answers import NO_STORE, address_of, body_of, decoded_of, hex_of, node_of, own_of, shape_of, shaped
 
 FHIR_SIZE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -103,7 +102,7 @@ async def offer(request: Request) -> Response:
     match await decoded_of(request):
         case [[str(patient_id), int(generation), int(level), str(method), bytes(nonce)], [*signatures]]:
             pairs = tuple(_pair(item) for item in signatures)
-            return shaped(await enrolment.offer(Desk(patient_id, generation, level, method, nonce), pairs, asker, node))
+            return shaped(await enrolment.offer(enrolment.Desk(patient_id, generation, level, method, nonce), pairs, asker, node))
         case _:
             raise NodeRefused(No.NOT_UNDERSTOOD)
 

@@ -15,8 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from yilian.base.codec import encode
-from yilian.node import No, NodeRefused, asking, emergency, release
-from yilian.node.releases import Released
+from yilian.node import No, NodeRefused, Released, asking, emergency, release
 from yilian.web.answers import CBOR, NO_STORE, asker_of, body_of, decoded_of, hex_of, node_of
 
 OFFERED_ANEW: Final = 409

@@ -61,7 +61,7 @@ def bound_socket(settings: Settings) -> socket.socket:
                 f"port {settings.port} on {settings.host} is in use: stop what listens there, or set another port in node.toml"
             ) from error
         raise CannotListen(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from error
-    listening.setblocking(False)
+    listening.setblocking(False)  # noqa: FBT003 - the standard library's own signature
     return listening
 
 

@@ -1,0 +1,124 @@
+"""What a release fixes before anything is entered: its AuditEvent once, its offer as often as it must be made anew."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from yilian.base.artefacts import ReadRequest
+from yilian.base.codec import encode
+from yilian.base.digests import grant_tag, key_tag
+from yilian.base.keys import kid_of
+from yilian.base.times import month_of
+from yilian.base.transaction import parse_header
+from yilian.contracts import access, consent, directory
+from yilian.contracts.access import Basis
+from yilian.node import auditing
+from yilian.node.asking import Offer
+from yilian.node.carriage import act_of
+from yilian.node.charts import Chart
+from yilian.node.member import Node
+from yilian.node.members import Finality
+from yilian.node.reading import Answer
+from yilian.node.releases import Prepared
+
+RECORD_KIND: Final = "access.record"
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who a release is for, besides what was read: the call's digest, the practitioner, whose approval is awaited, H(Q), a reason."""
+
+    digest: bytes
+    practitioner: bytes | None
+    approver: bytes
+    challenge: bytes | None = None
+    reason: str | None = None
+
+
+def audited(read: ReadRequest, by: By, chart: Chart, basis: Basis, answer: Answer, node: Node) -> Prepared:
+    """Return the release with its AuditEvent, no offer made yet."""
+    request_salt, salt = secrets.token_bytes(auditing.SALT_SIZE), secrets.token_bytes(auditing.SALT_SIZE)
+    now_s = node.members.final().now_s
+    audit_event = auditing.audit_event(
+        auditing.Access(
+            holder=node.id,
+            requester=read.requester,
+            basis=basis,
+            interaction=answer.interaction,
+            type=answer.type,
+            purpose=read.purpose,
+            at_ms=max(node.members.clock_ms(), now_s * 1_000),
+            request_id=read.request_id,
+            practitioner=by.practitioner,
+            patient=None if chart.r_key is None else kid_of(chart.r_key),
+            control_key=read.control_key,
+            challenge=by.challenge,
+            reason=by.reason,
+            request_hash=auditing.salted(request_salt, read.statement(node.network)),
+            response_hash=auditing.salted(salt, answer.body),
+        )
+    )
+    return Prepared(
+        request_id=read.request_id,
+        digest=by.digest,
+        requester=read.requester,
+        practitioner=by.practitioner,
+        purpose=read.purpose,
+        basis=basis,
+        chart=chart,
+        control_key=read.control_key,
+        approver=by.approver,
+        answer=answer,
+        audit_event=audit_event,
+        request_salt=request_salt,
+        salt=salt,
+        prepared_at_s=now_s,
+        month=month_of(now_s),
+    )
+
+
+def offer_anew(prepared: Prepared, final: Finality, node: Node) -> None:
+    """Make the offer, or make it anew: the number that the entry will get, its tag, d and detail, in a fresh envelope."""
+    if prepared.basis is Basis.GRANT:
+        assert prepared.control_key is not None, "the basis is a grant"
+        row = consent.read(final.view, prepared.control_key)
+        assert row is not None, "a grant's row is never deleted"
+        prepared.opens = final.now_s >= row.session_until_s
+        prepared.number = node.releases.lane(prepared.control_key).foretell(prepared.request_id, row.entries)
+        prepared.tag = grant_tag(prepared.control_key, prepared.number)
+    elif prepared.number < 0:  # a chart's number is allotted once
+        prepared.number = node.releases.next_number(prepared.chart.id, prepared.month)
+        prepared.tag = key_tag(node.keys.entry_key(prepared.chart.id, prepared.month, prepared.number).public_key)
+    detail_key = node.keys.detail_key(prepared.chart.id, prepared.month, prepared.tag)
+    is_by_grant = prepared.basis is Basis.GRANT
+    record = access.Record(
+        basis=int(prepared.basis),
+        grant=prepared.control_key if is_by_grant else None,
+        session=prepared.session,
+        tag=None if is_by_grant else prepared.tag,
+        opens=prepared.opens,
+        detail=auditing.committed(detail_key, node.network, prepared.audit_event),
+        memo=bytes(directory.parameter(final.view, "memo_size")),
+    )
+    protected = node.carriage.header(RECORD_KIND)
+    prepared.exp_s = parse_header(protected).exp_s
+    prepared.offer = Offer(protected, act_of(RECORD_KIND, record), prepared.audit_event, detail_key, prepared.request_salt)
+
+
+def notice_of(prepared: Prepared, index: int, node: Node) -> bytes:
+    """Return the patient's notice of one access, sealed: who, what for, what kind of thing, by what right."""
+    facts = {
+        "requester": prepared.requester,
+        "practitioner": None if prepared.practitioner is None else prepared.practitioner.hex(),
+        "purpose": prepared.purpose,
+        "basis": prepared.basis.name.lower(),
+        "type": prepared.answer.type,
+        "interaction": prepared.answer.interaction,
+        "grant": None if prepared.control_key is None else prepared.control_key.hex(),
+        "entry": index,
+    }
+    return node.keys.seal(prepared.chart.patient_id, orjson.dumps(facts), encode(["notice", prepared.chart.id]))
