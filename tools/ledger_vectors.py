@@ -25,84 +25,102 @@ FILE = ROOT / "vectors/ledger.json"
 DAY_S = 86_400
 
 
+class Story:
+    """A network's short life, a chapter at a time; `names` are those of its blocks."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.names: list[str] = []
+        control, holder, requester = key("g", "control"), key("g", "holder"), key("g", "requester")
+        ends_s = (world.now_s // DAY_S + 8) * DAY_S
+        self.control, self.both = control, (holder, requester)
+        self.give = consent.Give(
+            control.public_key, holder.public_key, requester.public_key, seed("consent"), ends_s, uses_max=5, interval_s=43_200
+        )
+        self.use = access.Record(access.Basis.GRANT, control.public_key, None, None, opens=True, detail=seed("detail"), memo=b"")
+
+    def commit(self, name: str, *transactions: bytes) -> None:
+        """Commit a block; the next comes seven seconds later."""
+        self.world.commit(*transactions)
+        self.world.now_s += 7
+        self.names.append(name)
+
+    def carried(self, kind: str, message: object, carrier: str = "clinic-1", *approvers: SigningKey) -> bytes:
+        """Return a transaction."""
+        return self.world.transaction(kind, message, carrier, approvers)
+
+    def grants(self) -> None:
+        """A practitioner, a grant, its use."""
+        carried, control = self.carried, self.control
+        doctor = directory.Register(key("doctor").public_key, "physician", self.world.now_s + DAY_S)
+        self.commit("a practitioner is registered", carried("practitioner.register", doctor))
+        self.commit("a grant is given", carried("consent.give", self.give, "clinic-1", control))
+        self.commit("the same grant again", carried("consent.give", self.give, "hospital-1", control))
+        uses = [carried("access.record", self.use, "hospital-1", *keys) for keys in (self.both[:1], self.both)]
+        self.commit("a use that the requester did not approve, and one that both did", *uses)
+
+    def accesses(self) -> None:
+        """Other bases, and what is said of an access afterwards."""
+        carried = self.carried
+        own, urgent, skipped = key("own", "pk"), key("urgent", "pk"), key("skipped")
+        own_tag, urgent_tag, skipped_tag = [sha256(each.public_key).digest()[:16] for each in (own, urgent, skipped)]
+        read_own = access.Record(access.Basis.PATIENT, None, None, own_tag, opens=False, detail=seed("own"), memo=b"")
+        break_glass = access.Record(access.Basis.EMERGENCY, None, None, urgent_tag, opens=True, detail=seed("urgent"), memo=b"")
+        self.commit(
+            "a patient reads, and the tag is used again", *[carried("access.record", read_own, "hospital-1", own) for _ in range(2)]
+        )
+        opened = carried("access.record", break_glass, "hospital-1", urgent, node_key("hospital-2"))
+        review = access.Review(self.world.chain.log.size, 1)
+        self.commit("break-glass, and its review", opened, carried("access.review", review, "hospital-1", urgent, node_key("hospital-2")))
+        unsent = carried("access.unsent", access.Unsent(2, access.UnsentReason(1)), "hospital-1", self.both[0])
+        disputed = carried("access.dispute", access.Dispute(2, seed("dispute")), "hospital-2", self.control)
+        self.commit("what was not sent, and what is disputed", unsent, disputed)
+        self.commit("a tag is skipped", carried("access.skip", access.Skip(skipped_tag), "hospital-1", skipped))
+
+    def alliance(self) -> None:
+        """Ticks, a referral up and back down, examinations not repeated."""
+        carried = self.carried
+        tick = anchor.Tick(seed("records"), seed("care"))
+        self.commit("a tick, and a second within the minute", *[carried("anchor.tick", tick, "hospital-1") for _ in range(2)])
+        sender, receiver = key("referral", "from"), key("referral", "to")
+        request = referral.Request(sender.public_key, receiver.public_key, seed("referral"))
+        self.commit("a referral up", carried("referral.request", request, "clinic-1", sender))
+        for name in ("accept", "start", "complete", "down"):
+            message = getattr(referral, name.title())(sender.public_key)
+            self.commit(f"referral: {name}", carried(f"referral.{name}", message, "hospital-1", receiver))
+        cancel = carried("referral.cancel", referral.Cancel(sender.public_key), "clinic-1", sender)
+        self.commit("a referral too late to cancel", cancel)
+        self.commit("avoided examinations", carried("reuse.declare", referral.Declare(3), "hospital-1", node_key("hospital-1")))
+
+    def government(self) -> None:
+        """A vote, a suspension, and bytes that are nothing."""
+        carried = self.carried
+        proposal = directory.propose_change(directory.SetParameter("emergency_cap", 9))
+        vote = directory.Vote(self.world.chain.log.size, yes=True)
+        votes = [carried("directory.vote", vote, member) for member in ("hospital-2", "clinic-1", "regulator-1")]
+        self.commit("a proposal and its votes", carried("directory.propose", proposal, "hospital-1"), *votes)
+        suspend = carried("directory.suspend", directory.Suspend("hospital-2", seed("reason")), "regulator-1")
+        tick = carried("anchor.tick", anchor.Tick(seed("records"), seed("care")), "hospital-2")
+        self.commit("a suspension, and what the suspended carries", suspend, tick)
+        self.commit("bytes that are no transaction", b"", b"\xd2\x84", bytes(10))
+
+    def days(self) -> None:
+        """Days close; a revocation at midnight."""
+        world = self.world
+        world.now_s = (world.now_s // DAY_S + 1) * DAY_S
+        revoke = self.carried("consent.revoke", consent.Revoke(self.control.public_key), "clinic-1", self.control)
+        self.commit("the day closes; the grant is revoked", revoke)
+        self.commit("a use after the revocation", self.carried("access.record", self.use, "hospital-1", *self.both))
+        world.now_s += 3 * DAY_S
+        self.commit("three days close, old tags go")
+
+
 def story(world: World) -> list[str]:
     """Commit the blocks of the story; return their names."""
-    names: list[str] = []
-
-    def commit(name: str, *transactions: bytes) -> None:
-        world.commit(*transactions)
-        world.now_s += 7
-        names.append(name)
-
-    def carried(kind: str, message: Any, carrier: str = "clinic-1", approvers: tuple[SigningKey, ...] = ()) -> bytes:  # noqa: ANN401 - any message
-        return world.transaction(kind, message, carrier, approvers)
-
-    control, holder, requester = key("g", "control"), key("g", "holder"), key("g", "requester")
-    ends_s = (world.now_s // DAY_S + 8) * DAY_S
-    give = consent.Give(control.public_key, holder.public_key, requester.public_key, seed("consent"), ends_s, 5, 43_200)
-    use = access.Record(access.Basis.GRANT, control.public_key, None, None, opens=True, detail=seed("detail"), memo=b"")
-    own, urgent = key("own", "pk"), key("urgent", "pk")
-    own_tag, urgent_tag = (sha256(each.public_key).digest()[:16] for each in (own, urgent))
-    read_own = access.Record(access.Basis.PATIENT, None, None, own_tag, opens=False, detail=seed("own"), memo=b"")
-    break_glass = access.Record(access.Basis.EMERGENCY, None, None, urgent_tag, opens=True, detail=seed("urgent"), memo=b"")
-    sender, receiver = key("referral", "from"), key("referral", "to")
-    request = referral.Request(sender.public_key, receiver.public_key, seed("referral"))
-    commit(
-        "a practitioner is registered",
-        carried("practitioner.register", directory.Register(key("doctor").public_key, "physician", world.now_s + DAY_S)),
-    )
-    commit("a grant is given", carried("consent.give", give, approvers=(control,)))
-    commit("the same grant again", carried("consent.give", give, "hospital-1", (control,)))
-    commit(
-        "a use that the requester did not approve, and one that both did",
-        carried("access.record", use, "hospital-1", (holder,)),
-        carried("access.record", use, "hospital-1", (holder, requester)),
-    )
-    commit("a patient reads, and the tag is used again", *[carried("access.record", read_own, "hospital-1", (own,)) for _ in range(2)])
-    commit(
-        "break-glass, and its review",
-        carried("access.record", break_glass, "hospital-1", (urgent, node_key("hospital-2"))),
-        carried("access.review", access.Review(world.chain.log.size, 1), "hospital-1", (urgent, node_key("hospital-2"))),
-    )
-    commit(
-        "what was not sent, and what is disputed",
-        carried("access.unsent", access.Unsent(2, access.UnsentReason(1)), "hospital-1", (holder,)),
-        carried("access.dispute", access.Dispute(2, seed("dispute")), "hospital-2", (control,)),
-    )
-    commit(
-        "a tag is skipped",
-        carried("access.skip", access.Skip(sha256(key("skipped").public_key).digest()[:16]), "hospital-1", (key("skipped"),)),
-    )
-    commit(
-        "a tick, and a second within the minute",
-        *[carried("anchor.tick", anchor.Tick(seed("records"), seed("care")), "hospital-1") for _ in range(2)],
-    )
-    commit("a referral up", carried("referral.request", request, approvers=(sender,)))
-    for name in ("accept", "start", "complete", "down"):
-        message = getattr(referral, name.title())(sender.public_key)
-        commit(f"referral: {name}", carried(f"referral.{name}", message, "hospital-1", (receiver,)))
-    commit("a referral too late to cancel", carried("referral.cancel", referral.Cancel(sender.public_key), approvers=(sender,)))
-    commit("avoided examinations", carried("reuse.declare", referral.Declare(3), "hospital-1", (node_key("hospital-1"),)))
-    commit(
-        "a proposal and its votes",
-        carried("directory.propose", directory.propose_change(directory.SetParameter("emergency_cap", 9)), "hospital-1"),
-        *[
-            carried("directory.vote", directory.Vote(world.chain.log.size, yes=True), member)
-            for member in ("hospital-2", "clinic-1", "regulator-1")
-        ],
-    )
-    commit(
-        "a suspension, and what the suspended carries",
-        carried("directory.suspend", directory.Suspend("hospital-2", seed("reason")), "regulator-1"),
-        carried("anchor.tick", anchor.Tick(seed("records"), seed("care")), "hospital-2"),
-    )
-    commit("bytes that are no transaction", b"", b"\xd2\x84", bytes(10))
-    world.now_s = (world.now_s // DAY_S + 1) * DAY_S
-    commit("the day closes; the grant is revoked", carried("consent.revoke", consent.Revoke(control.public_key), approvers=(control,)))
-    commit("a use after the revocation", carried("access.record", use, "hospital-1", (holder, requester)))
-    world.now_s += 3 * DAY_S
-    commit("three days close, old tags go")
-    return names
+    told = Story(world)
+    for chapter in (told.grants, told.accesses, told.alliance, told.government, told.days):
+        chapter()
+    return told.names
 
 
 def shown(applied: Applied) -> dict[str, Any]:

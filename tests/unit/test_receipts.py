@@ -115,9 +115,22 @@ def test_a_checkpoint_reads_back_and_other_bytes_do_not():
 
 @pytest.mark.parametrize(
     ("label", "value"),
-    [(1, -7), (4, "kid"), (15, {1: 1, 2: NETWORK.hex(), 6: 0}), (15, {1: "m", 2: b"n", 6: 0}), (15, {1: "m", 2: "not hex", 6: 0})]
-    + [(15, {1: "m", 2: NETWORK.hex().upper(), 6: 0}), (15, {1: "m", 2: "00", 6: -1}), (15, {1: "m", 2: "00"}), (15, [])]
-    + [(395, 2), (-70003, -1), (-70003, "9"), (-70004, True), (-70005, 0)],
+    [
+        (1, -7),
+        (4, "kid"),
+        (15, {1: 1, 2: NETWORK.hex(), 6: 0}),
+        (15, {1: "m", 2: b"n", 6: 0}),
+        (15, {1: "m", 2: "not hex", 6: 0}),
+        (15, {1: "m", 2: NETWORK.hex().upper(), 6: 0}),
+        (15, {1: "m", 2: "00", 6: -1}),
+        (15, {1: "m", 2: "00"}),
+        (15, []),
+        (395, 2),
+        (-70003, -1),
+        (-70003, "9"),
+        (-70004, True),
+        (-70005, 0),
+    ],
 )
 def test_a_checkpoint_with_another_header_is_none(label, value):
     header = decode(CHECKPOINT.protected()) | {label: value}
