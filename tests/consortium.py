@@ -5,10 +5,13 @@ import socket
 import time
 from dataclasses import replace
 
+import pytest
+
 from tests.worlds import KINDS, PARAMETERS, founder, key, node_key, seed
 from yilian.base.transaction import Header, sign
 from yilian.contracts import anchor
-from yilian.engines.cometbft import CometBftEngine, Seat, write_home
+from yilian.engines.cometbft import BinaryMissing, CometBftEngine, Seat, write_home
+from yilian.engines.cometbft.process import binary
 from yilian.engines.cometbft.rpc import Rpc
 from yilian.ledger import Genesis
 
@@ -39,9 +42,24 @@ def seats(names=NAMES):
     ]
 
 
+def seated(member):
+    """Return a founder who validates."""
+    return replace(member, consensus_key=consensus_key(member.id).public_key)
+
+
+def has_cometbft():
+    try:
+        return binary().is_file()
+    except BinaryMissing:
+        return False
+
+
+needs_cometbft = pytest.mark.skipif(not has_cometbft(), reason="no CometBFT here: run `make cometbft`")
+
+
 def consortium_genesis(names=NAMES, observers=()):
     """Return a genesis that starts now: CometBFT's clock is the machine's."""
-    members = [replace(founder(name, KINDS_OF.get(name, ("hospital",))), consensus_key=consensus_key(name).public_key) for name in names]
+    members = [seated(founder(name, KINDS_OF.get(name, ("hospital",)))) for name in names]
     members += [founder(name, KINDS_OF.get(name, ("hospital",)), power=0) for name in observers]
     return Genesis(int(time.time()), "", tuple(members), PARAMETERS)
 
@@ -49,9 +67,9 @@ def consortium_genesis(names=NAMES, observers=()):
 class Consortium:
     """Members' folders under one; each member's engine in this process once it is started."""
 
-    def __init__(self, folder, names=NAMES, observers=()):
+    def __init__(self, folder, names=NAMES, observers=(), genesis=None):
         self.names = names
-        self.genesis = consortium_genesis(names, observers)
+        self.genesis = genesis or consortium_genesis(names, observers)
         self.seats = {seat.member: seat for seat in seats((*names, *observers))}
         self.folders = {name: folder / name for name in (*names, *observers)}
         self.engines = {}

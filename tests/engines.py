@@ -8,6 +8,9 @@ import contextlib
 import time
 from dataclasses import replace
 
+import pytest
+
+from tests.consortium import Consortium, needs_cometbft, seated
 from tests.worlds import KINDS, MEMBERS, PARAMETERS, key, node_key, seed
 from yilian.base.transaction import Header, sign
 from yilian.contracts import consent
@@ -110,7 +113,29 @@ async def remote(folder, of):
             await engine.close()
 
 
-ENGINES = {"embedded": embedded, "embedded with a verifying process": embedded_with_a_process, "remote": remote}
+@contextlib.asynccontextmanager
+async def four_validators(folder, of):
+    names = [member.id for member in of.members]
+    consortium = Consortium(folder, names, genesis=replace(of, operator="", members=tuple(seated(member) for member in of.members)))
+    consortium.start()
+    try:
+        yield consortium.engines[names[0]]
+    finally:
+        await consortium.stop()
+
+
+ENGINES = {
+    "embedded": embedded,
+    "embedded with a verifying process": embedded_with_a_process,
+    "remote": remote,
+    "four validators": four_validators,
+}
+MARKS = {"four validators": [pytest.mark.slow, needs_cometbft, pytest.mark.xdist_group("cometbft")]}
+
+
+def every_engine():
+    """Return the parameters of a test or fixture that runs over all of them."""
+    return [pytest.param(opened, id=name, marks=MARKS.get(name, ())) for name, opened in ENGINES.items()]
 
 
 async def until(holds):

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.consortium import NAMES, Consortium, consensus_key
+from tests.consortium import NAMES, Consortium, consensus_key, needs_cometbft
 from tests.worlds import key, seed
 from yilian.base.codec import decode, encode
 from yilian.base.digests import sha256
@@ -29,19 +29,9 @@ from yilian.engines.cometbft import (
     WrongVersion,
     write_home,
 )
-from yilian.engines.cometbft.process import binary
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.ledger import parse_manifest
 
-
-def has_binary():
-    try:
-        return binary().is_file()
-    except BinaryMissing:
-        return False
-
-
-needs_cometbft = pytest.mark.skipif(not has_binary(), reason="no CometBFT here: run `make cometbft`")
 pytestmark = [pytest.mark.slow, needs_cometbft, pytest.mark.xdist_group("cometbft")]
 WAIT_S = 60  # a bound that turns a hang into a failure; nothing is measured with it
 

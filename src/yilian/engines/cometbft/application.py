@@ -147,6 +147,8 @@ class Application:
         What does not hold held when it was taken in: its carrier's key has gone since. CometBFT keeps such items, offers no way to drop
         one, and would in the end offer nothing else; so when they are half of what fits, its mempool is to be emptied (ADR-0090).
         """
+        if asked.height == 1:
+            return abci.ResponsePrepareProposal()  # its time is genesis's, perhaps hours ago: whatever is true now would be refused
         items, size_bytes, count, refused_bytes = [], 0, 0, 0
         for item in asked.txs:
             try:

@@ -69,6 +69,8 @@ class CometBftEngine(Served):
         self._pending: dict[bytes, _Pending] = {}
         self._again = threading.Event()  # CometBFT began anew: what is pending must be sent again
         self._closing = threading.Event()
+        self._ending = threading.Lock()
+        self._is_closed = False
         self._advanced = threading.Event()
         self._last_block_at = time.monotonic()
         self._rpc = Rpc(ports.rpc)
@@ -116,6 +118,12 @@ class CometBftEngine(Served):
         await asyncio.get_running_loop().run_in_executor(None, self._close)
 
     def _close(self) -> None:
+        with self._ending:
+            if not self._is_closed:
+                self._is_closed = True
+                self._end()
+
+    def _end(self) -> None:
         self._closing.set()
         self._inbox.put(None)
         self.process.end()
