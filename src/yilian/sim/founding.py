@@ -39,6 +39,8 @@ def found_region(home: Path, seed: int, started_at_s: int, ports: Mapping[str, i
     """
     folders = {one.id: home / one.id for one in MEMBERS}
     settings = {one.id: Settings(one.id, f"http://127.0.0.1:{ports[one.id]}", port=ports[one.id]) for one in MEMBERS}
+    for folder in folders.values():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     founders = tuple(
         found(folders[one.id], settings[one.id], kinds=(one.kind,), name=one.name_zh, power=one.power, seed=draw(seed, "member", one.id))
         for one in MEMBERS

@@ -54,6 +54,10 @@ class Phone:
         await self._post(wish.requester, "/network/grants", encode([act.control_key, sealed]))
         return entered
 
+    async def bundle(self, control_key: bytes, member: str) -> bytes:
+        """Return a grant's Consent, sealed to one side of it."""
+        return await self._wallets.bundle(self.name, control_key, member)
+
     async def revoke(self, control_key: bytes, carrier: str) -> Entered:
         """End a grant: the holder is told directly, and then the ledger."""
         grant = await self.grant(control_key)

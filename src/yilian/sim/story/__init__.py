@@ -3,7 +3,7 @@
 from yilian.sim.narrator import Narrator
 from yilian.sim.population import LIN_NUMBER
 from yilian.sim.settling import Town
-from yilian.sim.story import examination, guards, hospital
+from yilian.sim.story import examination, examinations, guards, hospital, referral
 from yilian.sim.story.tale import StoryBroken, Tale
 
 __all__ = ["StoryBroken", "Tale", "tell"]
@@ -18,9 +18,13 @@ async def tell(town: Town, narrator: Narrator) -> Tale:
     await examination.examined(tale)
     await examination.screened(tale)
     await hospital.granted(tale)
+    await referral.requested(tale)
+    await referral.accepted(tale)
     await hospital.arrived(tale)
-    await hospital.history_seen(tale)
+    seen = await hospital.history_seen(tale)
+    await examinations.warned(tale, seen)
     await hospital.treated(tale)
+    await referral.sent_down(tale)
     await guards.log_checked(tale)
     await guards.exported(tale)
     await guards.revoked(tale)

@@ -29,12 +29,9 @@ async def granted(tale: Tale) -> None:
 
 
 async def arrived(tale: Tale) -> None:
-    """Register at the hospital's desk, where two staff see the identity card, and enrol the wallet."""
+    """Come to the hospital's desk, where two staff see the identity card, and enrol the wallet."""
     tell, hospital = tale.tell, tale.software(HOSPITAL)
     tell.scene(f"{name(HOSPITAL)[0]}：到院", "Arrival at the hospital")
-    patient = {key: value for key, value in tale.lin.charts[CLINIC][0].items() if key not in ("id", "meta", "generalPractitioner")}
-    patient["identifier"] = patient["identifier"][:1]
-    tale.hospital_patient = (await hospital.fhir("POST", "Patient", patient))["id"]
     _, elapsed_ms = await tale.timed(tale.phone.enrol(hospital, tale.hospital_patient, tale.town.staff(HOSPITAL)))
     tell.say(
         "挂号窗口两名工作人员核对身份证，登记他的钱包公钥；没有任何密码离开手机。",
@@ -44,7 +41,7 @@ async def arrived(tale: Tale) -> None:
 
 
 async def history_seen(tale: Tale) -> list[dict[str, Any]]:
-    """Read what the clinic and the other hospital know; return the resources of both."""
+    """Read what the clinic and the other hospital know; return what the other hospital has."""
     tell, doctor = tale.tell, tale.seat("dr-zhao")
     tell.scene("病史：两家机构，一眼看到", "History from two institutions, at once")
     tell.say(
@@ -52,7 +49,7 @@ async def history_seen(tale: Tale) -> list[dict[str, Any]]:
         "Dr Zhao's screen shows a code; the patient reads whose it is and answers (presence proof): half an hour's session opens.",
     )
     presence = await tale.present(HOSPITAL, doctor, [CLINIC, KNOWN])
-    clinic = await tale.read(HOSPITAL, CLINIC, "Observation?_count=200", doctor, presence[CLINIC])
+    await tale.read(HOSPITAL, CLINIC, "Observation?_count=200", doctor, presence[CLINIC])
     for kind in ("Condition", "MedicationStatement", "AllergyIntolerance"):
         await tale.read(HOSPITAL, CLINIC, kind, doctor)
     known = await tale.read(HOSPITAL, KNOWN, "Observation?_count=200", doctor, presence[KNOWN])
@@ -60,7 +57,7 @@ async def history_seen(tale: Tale) -> list[dict[str, Any]]:
         "每一次调阅都先成为账本条目，然后才放出字节；病历本身从不上账。",
         "Each reading was an entry on the ledger before a byte left; the records themselves never reach it.",
     )
-    return [*clinic.resources, *known.resources]
+    return known.resources
 
 
 async def treated(tale: Tale) -> None:
