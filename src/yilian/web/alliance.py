@@ -1,9 +1,9 @@
-"""Routes of what members do together: proofs of entries, referrals, and the patient's own view of a holder."""
+"""Routes of what members do together: proofs of entries, referrals, examinations, and the patient's own view of a holder."""
 
 from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from yilian.web import patientview, proofs, referrals
+from yilian.web import examinations, patientview, proofs, referrals
 
-ROUTES: list[BaseRoute] = [*proofs.ROUTES, *patientview.ROUTES, *referrals.ROUTES]
+ROUTES: list[BaseRoute] = [*proofs.ROUTES, *patientview.ROUTES, *referrals.ROUTES, *examinations.ROUTES]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -42,4 +44,5 @@ def application(node: Node) -> Starlette:
     }
     app = Starlette(routes=routes, exception_handlers=handlers)  # handlers by class, as Starlette documents
     app.state.node = node
+    app.state.closing = asyncio.Event()
     return app

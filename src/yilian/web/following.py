@@ -9,6 +9,7 @@ GET  /network/state/{key}              a signed state answer at the latest final
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -39,12 +40,12 @@ async def blocks(request: Request) -> Response:
     if not (text.isascii() and text.isdigit() and int(text) < HEIGHT_MAX):
         raise NodeRefused(No.NOT_UNDERSTOOD)
     is_followed = "follow" in request.query_params
-    return StreamingResponse(
-        _frames(node_of(request), int(text), is_followed=is_followed), media_type="application/octet-stream", headers=NO_STORE
-    )
+    frames = _frames(node_of(request), int(text), request.app.state.closing, is_followed=is_followed)
+    return StreamingResponse(frames, media_type="application/octet-stream", headers=NO_STORE)
 
 
-async def _frames(node: Node, since_height: int, *, is_followed: bool) -> AsyncIterator[bytes]:
+async def _frames(node: Node, since_height: int, closing: asyncio.Event, *, is_followed: bool) -> AsyncIterator[bytes]:
+    """Yield frames; a stream that is followed ends when the server does, so that it does not hold up a shutdown."""
     height = since_height
     while not is_followed:
         block = node.engine.block(height + 1)
@@ -52,8 +53,18 @@ async def _frames(node: Node, since_height: int, *, is_followed: bool) -> AsyncI
             return
         yield _frame(encode_block(block))
         height += 1
-    async for block in node.engine.blocks(since_height):
-        yield _frame(encode_block(block))
+    coming = aiter(node.engine.blocks(since_height))
+    ends = asyncio.ensure_future(closing.wait())
+    try:
+        while not ends.done():
+            following = asyncio.ensure_future(anext(coming))
+            await asyncio.wait([following, ends], return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                following.cancel()
+                return
+            yield _frame(encode_block(following.result()))
+    finally:
+        ends.cancel()
 
 
 def _frame(data: bytes) -> bytes:

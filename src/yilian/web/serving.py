@@ -73,8 +73,9 @@ async def serve(node: Node) -> AsyncIterator[Serving]:
     """
     settings = node.settings
     listening = bound_socket(settings)
+    app = application(node)
     config = uvicorn.Config(
-        application(node),
+        app,
         loop="none",
         http="httptools",
         ws="none",
@@ -100,6 +101,7 @@ async def serve(node: Node) -> AsyncIterator[Serving]:
         port = listening.getsockname()[1]
         yield Serving(node, f"{'https' if settings.has_tls else 'http'}://{settings.host}:{port}", server, task)
     finally:
+        app.state.closing.set()
         server.should_exit = True
         await asyncio.wait([task])
         listening.close()
