@@ -18,7 +18,7 @@ from yilian.node.releases import Releases
 from yilian.node.schema import Stage
 from yilian.node.tokens import Asker
 
-pytestmark = pytest.mark.xdist_group("release")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("release")]
 STEPS = ("before PREPARED", "after PREPARED", "after SUBMITTED", "after the entry", "before SENDING", "after SENDING")
 
 

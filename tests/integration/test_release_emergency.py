@@ -16,7 +16,7 @@ from yilian.node.logins import Purpose
 from yilian.node.requesting import Reading
 from yilian.node.tokens import Asker
 
-pytestmark = pytest.mark.xdist_group("release")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("release")]
 HANDLE = f"/fhir/Patient/$emergency?identifier={SYSTEM}%7Cno-ann"
 SET = ["AllergyIntolerance/ann-allergy", "Condition/ann-condition", "Observation/ann-new", "Patient/ann"]
 

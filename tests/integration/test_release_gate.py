@@ -20,7 +20,7 @@ from yilian.node.asking import ReleaseCall
 from yilian.node.carriage import act_of
 from yilian.node.tokens import Asker
 
-pytestmark = pytest.mark.xdist_group("release")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("release")]
 OBSERVATIONS = "/fhir/Observation"
 ALL_OF_ANN = [
     "AllergyIntolerance/ann-allergy",
@@ -600,3 +600,21 @@ async def test_sealed_artefacts_open_for_their_holder_only(here):
     with pytest.raises(NodeRefused) as no:
         await prepare(here, here.signed(OBSERVATIONS, control_key, presence=await here.present(here.ann)), box[:-1] + b"\x00")
     assert (no.value.no, no.value.facts) == (No.ARTEFACTS_NOT_OPENED, {})
+
+
+async def test_where_the_network_wants_a_memo_the_regulator_alone_opens_it(tmp_path):
+    from yilian.base import labels
+    from yilian.base.codec import decode
+    from yilian.base.digests import labelled
+    from yilian.base.seal import open_as_member
+    from yilian.base.transaction import parse as parse_transaction
+
+    async with ward(tmp_path, memo_size=1_300) as here:
+        here.ann = here.person("ann")
+        await here.enrol(here.ann)
+        received = await here.read(OBSERVATIONS, await here.give(here.ann), patient=here.ann)
+        memo = parse_transaction(here.engine.entry(received.entry_index).data).body[7]
+        tag = access.entry(here.engine.read(), received.entry_index).tag
+        regulator = here.running.nodes["regulator-1"].keys.vault.sealing_seed
+        opened = open_as_member(regulator, labelled(labels.MEMO, here.network, tag), memo).rstrip(b"\x00")
+        assert (len(memo), decode(opened)) == (1_300, [HOLDER, REQUESTER, int(access.Basis.GRANT)])

@@ -13,7 +13,7 @@ from yilian.node import No, NodeRefused, asking, release, requesting
 from yilian.node.tokens import Asker
 from yilian.peers import Answer
 
-pytestmark = pytest.mark.xdist_group("release")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("release")]
 
 
 @pytest.fixture

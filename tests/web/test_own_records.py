@@ -6,7 +6,7 @@ import pytest
 
 from tests.release_worlds import HOLDER, ward
 
-pytestmark = pytest.mark.xdist_group("release")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("release")]
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ INBOX = "inbox"  # a member hands another a message of a referral
 RECEIVED = "received"  # a member says that it has such a message
 TOKEN_KEY = "token-key"  # noqa: S105 - a label; a member's node key says which key signs its client assertions and access tokens
 # what is sealed (HPKE info)
+MEMO = "memo"  # holder, requester and basis of an access, sealed to the regulator
 ARTEFACTS = "artefacts"  # a grant's Consent, its k and the patient's signature, sealed to a member
 CHART_KEY = "chart-key"  # K, sealed to S_h
 MESSAGE = "message"  # what a referral's two sides send each other, sealed to a member

@@ -78,9 +78,11 @@ class Housekeeping:
             self._timer.cancel()
             self._timer = None
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+            task, self._task = self._task, None
+            task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.result()  # it ended by itself: a defect of ours, told to who stops the node
         if self._node is not None:
             await _attempt(self._node)
             self._node = None

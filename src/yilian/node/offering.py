@@ -8,10 +8,13 @@ from typing import Final
 
 import orjson
 
+from yilian.base import labels
 from yilian.base.artefacts import ReadRequest
 from yilian.base.codec import encode
-from yilian.base.digests import grant_tag, key_tag
+from yilian.base.digests import grant_tag, key_tag, labelled
 from yilian.base.keys import kid_of
+from yilian.base.refusals import Reason, require
+from yilian.base.seal import seal_to_member
 from yilian.base.times import month_of
 from yilian.base.transaction import parse_header
 from yilian.contracts import access, consent, directory
@@ -26,6 +29,7 @@ from yilian.node.reading import Answer
 from yilian.node.releases import Prepared
 
 RECORD_KIND: Final = "access.record"
+MEMO_OVERHEAD_BYTES: Final = 1_136  # of a seal between members: ML-KEM-768 ciphertext 1,088 (FIPS 203), X25519 share 32, tag 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +106,28 @@ def offer_anew(prepared: Prepared, final: Finality, node: Node) -> None:
         tag=None if is_by_grant else prepared.tag,
         opens=prepared.opens,
         detail=auditing.committed(detail_key, node.network, prepared.audit_event),
-        memo=bytes(directory.parameter(final.view, "memo_size")),
+        memo=memo_of(prepared, final, node),
     )
     protected = node.carriage.header(RECORD_KIND)
     prepared.exp_s = parse_header(protected).exp_s
     prepared.offer = Offer(protected, act_of(RECORD_KIND, record), prepared.audit_event, detail_key, prepared.request_salt)
+
+
+def memo_of(prepared: Prepared, final: Finality, node: Node) -> bytes:
+    """Return what the regulator may open: holder, requester and basis, filled up to the size that the network fixed; 0 is none.
+
+    Refuses  MEMO_SIZE_WRONG, if the network's size has no room for a seal: nothing can be entered until a vote changes it
+    """
+    size_bytes = directory.parameter(final.view, "memo_size")
+    if size_bytes == 0:
+        return b""
+    said = encode([node.id, prepared.requester, int(prepared.basis)])
+    regulator = next((one for one in directory.members(final.view) if directory.REGULATOR in one.kinds), None)
+    fits = regulator is not None and size_bytes >= len(said) + MEMO_OVERHEAD_BYTES
+    require(fits, Reason.MEMO_SIZE_WRONG, memo_size_bytes=size_bytes)
+    assert regulator is not None, "asked for in the line above"
+    filled = said + bytes(size_bytes - MEMO_OVERHEAD_BYTES - len(said))
+    return seal_to_member(regulator.sealing_key, labelled(labels.MEMO, node.network, prepared.tag), filled)
 
 
 def notice_of(prepared: Prepared, index: int, node: Node) -> bytes:
