@@ -11,7 +11,7 @@ from yilian.base.shapes import pack
 from yilian.base.transaction import transaction_id
 from yilian.contracts import referral
 from yilian.contracts.referral import Stage
-from yilian.node import NodeRefused, postbox, referral_book, referral_inbox, referral_statistics, referring
+from yilian.node import NodeRefused, postbox, referral_book, referral_inbox, referral_statistics, referring, subscriptions
 from yilian.node.postbox import Message
 from yilian.node.referral_papers import HandedGrant, RequestMessage, StepMessage, request_statement, step_statement
 from yilian.node.referring import Ask, StepAsk
@@ -350,6 +350,23 @@ async def test_a_request_that_was_never_submitted_and_has_ended_is_taken_back(de
     with pytest.raises(Refused) as no:
         await referring._requested(row, desk.sender)
     assert (no.value.reason, referral_book.rows(desk.sender)) == (Reason.EXPIRED, [])
+
+
+async def test_both_sides_software_learns_by_id_only_that_the_task_changed(desk):
+    from_key = await desk.refer()
+    await desk.step("accept", from_key)
+    focus = f"Task/{referral_book.row(desk.sender, from_key).referral_id.hex()}"
+    heard = {node.id: [(one.sender, one.focus, one.event) for one in subscriptions.heard(node)] for node in (desk.sender, desk.receiver)}
+    assert heard == {RECEIVER: [(SENDER, focus, Stage.REQUESTED)], SENDER: [(RECEIVER, focus, Stage.ACCEPTED)]}
+    bundle = json.loads(subscriptions.notification(focus, 2))
+    assert [entry.get("resource", {}).get("resourceType") for entry in bundle["entry"]] == ["Parameters", None]
+    answer = await desk.here.client.get(
+        desk.here.running.urls[SENDER] + "/subscriptions/events?after=0", headers=await desk.here.own(SENDER)
+    )
+    assert [one["focus"] for one in answer.json()["events"]] == [focus]
+    with pytest.raises(NodeRefused) as no:
+        await subscriptions.hear(desk.sender, RECEIVER, b"{}")
+    assert no.value.no is No.NOT_UNDERSTOOD
 
 
 async def test_the_patient_is_told_of_each_step(desk):

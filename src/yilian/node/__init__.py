@@ -1,7 +1,10 @@
 """Floor 4: the use cases of one member. The door: a node is opened from its folder; use cases are functions that take it.
 
-Works with   `member` (the node), `settings` (its folder), `journal` and `schema` (node.db), `keys`, `charts`, `members`, `carriage`, `tokens`.
-Does         `enrolment`, `release` (with `right`, `emergency`, `reading`, `offering`, `releases`, `lanes`), `requesting`, `wallets`, `ownuse`.
+Works with   `member` (the node), `settings` (its folder), `journal` and `schema` (node.db), `keys`, `charts`, `members`, `carriage`,
+             `tokens`.
+Does         `enrolment`, `release` (with `right`, `emergency`, `reading`, `offering`, `releases`, `lanes`), `requesting`, `wallets`,
+             `ownuse`; `ownreading`, `patientlog`, `notices` (the patient's own view); `receipts`, `anchoring`; `referring` (with
+             `referral_*`, `postbox`, `subscriptions`), `examinations`, `assessing`.
 Remembers    `aftermath`, `housekeeping`: what must not be forgotten.
 Modules are doors as well: `from yilian.node import release` names a use case as a regulator would.
 """
@@ -10,10 +13,12 @@ from yilian.node import (
     aftermath,
     anchoring,
     asking,
+    assessing,
     auditing,
     carriage,
     emergency,
     enrolment,
+    examinations,
     limits,
     notices,
     ownreading,
@@ -28,6 +33,7 @@ from yilian.node import (
     referring,
     release,
     requesting,
+    subscriptions,
     tokens,
     wallets,
 )
@@ -51,11 +57,13 @@ __all__ = [
     "aftermath",
     "anchoring",
     "asking",
+    "assessing",
     "auditing",
     "carriage",
     "clock_ms",
     "emergency",
     "enrolment",
+    "examinations",
     "found",
     "join",
     "limits",
@@ -78,6 +86,7 @@ __all__ = [
     "requesting",
     "said",
     "status_of",
+    "subscriptions",
     "tokens",
     "wallets",
 ]

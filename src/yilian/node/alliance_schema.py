@@ -40,12 +40,13 @@ TABLES: Final = (
     ) WITHOUT ROWID""",
     # one row per order that mutual recognition had something to say about; no patient
     """CREATE TABLE examinations (
-        number INTEGER PRIMARY KEY, at_s INTEGER NOT NULL, loinc TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT, order_id BLOB NOT NULL UNIQUE,
-        declared_index INTEGER
+        number INTEGER PRIMARY KEY, at_s INTEGER NOT NULL, loinc TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT,
+        order_id BLOB NOT NULL UNIQUE, declared_index INTEGER
     )""",
     # declarations of avoided examinations: built, submitted, final
-    "CREATE TABLE declarations (number INTEGER PRIMARY KEY, tx BLOB NOT NULL, exp_s INTEGER NOT NULL, until_number INTEGER NOT NULL,"
-    " entry_index INTEGER)",
+    """CREATE TABLE declarations (
+        number INTEGER PRIMARY KEY, tx BLOB NOT NULL, exp_s INTEGER NOT NULL, until_number INTEGER NOT NULL, entry_index INTEGER
+    )""",
     # id-only notices (FHIR Subscription) that other members sent
     """CREATE TABLE heard (
         number INTEGER PRIMARY KEY, sender TEXT NOT NULL, focus TEXT NOT NULL, event INTEGER NOT NULL, at_s INTEGER NOT NULL,

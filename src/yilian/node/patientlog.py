@@ -1,7 +1,7 @@
 """The patient's own view of a holder's log: one month of one chart, with everything that shows nothing is missing.
 
 Shown     the entries of the month (by grant, the patient's own readings, emergencies, skipped numbers, marks) with AuditEvents and places
-          in the log; for each closed day, where the asked tags would stand under its leaf; for the others, under a signed root; and the head.
+          in the log; for each closed day, where the asked tags stand under its leaf; for the others, under a signed root; the head.
 Order     words on open days first, then the entries, then the log's root: what is shown is never older than what is said to be absent.
           An entry that is final but not yet written down here is waited for; one that never comes is the patient's to find.
 Source    design 04 "The patient's own view"; shapes and check: `base.chartlogs`, `wallet.check` (ADR-0063, ADR-0086).

@@ -1,7 +1,8 @@
 """Step 4 of the gate: a target as FHIR writes it, read through a scope. Whatever is asked, the answer is request and scope, both.
 
 Targets  `/fhir/` and one of: Type/id, Type/id/_history[/v], Type/_history, _history, Type?query, Type/_search (POST),
-         Patient/id/$everything, Patient/$export, $export, Patient/$emergency?identifier=system|value (an emergency only).
+         Patient/id/$everything, Patient/$export, $export, Observation/$valid-result (ADR-0089),
+         Patient/$emergency?identifier=system|value (an emergency only).
 Pages    `_cursor` in the query; each page is a request of its own.
 Source   https://hl7.org/fhir/R4/http.html; design 04 step 4.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
-from yilian.node import bundles
+from yilian.node import bundles, valid_results
 from yilian.node.refusals import No, NodeRefused, demand
 from yilian.records import EVERYTHING, Gone, NotFound, RecordFault, RecordStore, Scope, Stored, parse_query, searchset
 
@@ -105,6 +106,8 @@ def _interaction(parts: list[str]) -> tuple[str, tuple[str, str, str]]:
             found = "export", ("Patient" if len(parts) > 1 else "", "", "")
         case ["Patient", "$emergency"]:
             found = "emergency", ("Patient", "", "")
+        case ["Observation", "$valid-result"]:
+            found = "valid-result", ("Observation", "", "")
         case [type_, "_history"]:
             found = "history-type", (type_, "", "")
         case ["Patient", id_, "$everything"]:
@@ -172,6 +175,10 @@ def _history(store: RecordStore, target: Target, scope: Scope, base_url: str) ->
     return 200, FHIR_JSON, bundles.history(page, base_url, self_url, _next(self_url, page.next_cursor))
 
 
+def _valid_result(store: RecordStore, target: Target, scope: Scope, base_url: str) -> tuple[int, str, bytes]:  # noqa: ARG001 - one shape
+    return 200, FHIR_JSON, valid_results.valid_result(store, target.query, scope)
+
+
 def _everything(store: RecordStore, target: Target, scope: Scope, base_url: str) -> tuple[int, str, bytes]:
     demand(not target.query, No.NOT_READABLE)
     if scope.patient_id not in (None, target.id):
@@ -223,6 +230,7 @@ _READERS: Final[dict[str, Reader]] = {
     "everything": _everything,
     "export": _export,
     "emergency": _emergency,
+    "valid-result": _valid_result,
 }
 
 

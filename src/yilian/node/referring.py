@@ -45,6 +45,7 @@ from yilian.node.referral_papers import (
     task,
 )
 from yilian.node.refusals import No, NodeRefused, demand
+from yilian.node.subscriptions import notify
 from yilian.peers import Unreachable
 
 REFERRAL_ID_SIZE: Final = 16
@@ -198,6 +199,7 @@ async def _requested(row: Row, node: Node) -> Row:
         bound = (int(Stage.REQUESTED), index, committed.time_ms // 1_000, row.from_key)
         db.execute("UPDATE referrals SET stage = ?, entry_index = ?, changed_at_s = ?, tx = NULL WHERE from_key = ? AND stage = 0", bound)
         post(db, node, receiver, "referral.request", book.message_id(node, row.from_key, int(Stage.REQUESTED), "request"), opened)
+        _notify(db, node, receiver, row, Stage.REQUESTED)
 
     await node.journal.write(update)
     await book.tell_patient(node, row, Stage.REQUESTED, index)
@@ -277,6 +279,7 @@ async def _stepped(one: Step, node: Node) -> Row:
             "UPDATE referrals SET stage = ?, changed_at_s = ? WHERE from_key = ?", (one.stage, committed.time_ms // 1_000, one.from_key)
         )
         post(db, node, peer, "referral.step", book.message_id(node, one.from_key, one.stage, "step"), opened)
+        _notify(db, node, peer, row, stage)
 
     await node.journal.write(update)
     await book.tell_patient(node, row, stage, index)
@@ -314,6 +317,12 @@ async def _settled(work: Any) -> None:  # noqa: ANN401 - a coroutine that return
 
 
 # --- the parts
+
+
+def _notify(db: sqlite3.Connection, node: Node, peer: directory.Member, row: Row, stage: Stage) -> None:
+    """Tell the other side's software, by id only, that the Task changed; the stage is the event's number: each happens once."""
+    message_id = book.message_id(node, row.from_key, int(stage), "notice")
+    notify(db, node, peer, f"Task/{row.referral_id.hex()}", int(stage), message_id)
 
 
 def _check_paper(body: bytes, wanted: str, node: Node) -> None:

@@ -1,7 +1,7 @@
 """Orders and screening, asked by the member's own software (bearer token of the own client).
 
 POST /orders/check              OrderAsk (CBOR) -> what mutual recognition says (JSON); nothing is counted
-POST /orders                    OrderAsk (CBOR) -> the same, counted once; 409 RESULT_VALID if a valid result exists and no reason was stated
+POST /orders                    OrderAsk (CBOR) -> the same, counted once; 409 RESULT_VALID if a result is valid and no reason was stated
 GET  /statistics/examinations   -> avoided, repeated by reason, declared in the network (JSON)
 POST /screening/{patient}       [europe, asia_pacific, credential key or null] (CBOR; regions 0-3) -> scores, what was kept (JSON)
 

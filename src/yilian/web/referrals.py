@@ -5,12 +5,14 @@ POST /referrals                 Ask (CBOR) -> the referral (JSON)               
 GET  /referrals[?side=received] -> {"referrals": [...]} (JSON): the inbox, or what was sent        own software
 GET  /referrals/{from_key}      -> the referral with its papers (JSON)                              own software
 POST /referrals/{from_key}/{accept|reject|start|complete|down|cancel}   StepAsk (CBOR) -> the referral (JSON)   own software
+GET  /subscriptions/events?after=number   -> id-only notices of other members (JSON)                 own software
 GET  /statistics/referrals      -> how long the steps of all referrals of the network took (JSON)  own software
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import Any, Final
 
 import orjson
@@ -19,12 +21,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from yilian.contracts.referral import Stage
-from yilian.node import Node, postbox, referral_book, referral_statistics, referring
+from yilian.node import Node, postbox, referral_book, referral_statistics, referring, subscriptions
 from yilian.node.postbox import Message
 from yilian.node.referral_book import Row
 from yilian.node.referral_papers import STEP_WORD
 from yilian.node.referring import Ask, StepAsk
 from yilian.web.answers import NO_STORE, hex_of, node_of, own_of, shape_of, shaped
+from yilian.web.proofs import number
 
 JSON: Final = "application/json"
 
@@ -111,7 +114,15 @@ def _json(value: object) -> Response:
     return Response(orjson.dumps(value), media_type=JSON, headers=NO_STORE)
 
 
+async def events(request: Request) -> Response:
+    """Show which Tasks changed, by id only."""
+    node, _ = node_of(request), own_of(request)
+    after = number(request.query_params.get("after", "0"))
+    return _json({"events": [asdict(each) for each in subscriptions.heard(node, after)]})
+
+
 ROUTES: list[BaseRoute] = [
+    Route("/subscriptions/events", events),
     Route(postbox.INBOX, inbox, methods=["POST"]),
     Route("/referrals", listed),
     Route("/referrals", ask, methods=["POST"]),
