@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from tests.consortium import NAMES, consensus_key, consortium_genesis
 from tests.sim.story import Story
-from tests.worlds import key, make_genesis, node_key, seed
+from tests.worlds import KINDS, key, make_genesis, node_key, seed
 from yilian.base.codec import decode, encode
 from yilian.base.digests import sha256
 from yilian.base.refusals import Reason, Refused
-from yilian.contracts import directory
+from yilian.base.transaction import Header, act_bytes, approve, assemble
+from yilian.contracts import consent, directory
 from yilian.engines.cometbft import NotAHome, OutOfStep, Seat, Trust, WrongGenesis, WrongVersion, write_home
 from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, Application
 from yilian.engines.cometbft.items import Screening, in_block, pack, unpack
@@ -152,6 +153,43 @@ def story_tick():
     from yilian.contracts import anchor
 
     return anchor.Tick(bytes(32), bytes(32))
+
+
+# -- one semantics of signatures
+
+ORDER = 2**252 + 27742317777372353535851937790883648493  # of Ed25519's base point, RFC 8032 section 5.1
+IDENTITY = bytes([1]) + bytes(31)  # the neutral point: a key of small order, for which many verifiers take any message as signed
+
+
+def crafted(story, now_s, spoil):
+    """Return a grant whose approval is spoiled in a way on which verifiers differ."""
+    control, carrier = key("crafted", "control"), "clinic-1"
+    kind = KINDS["consent.revoke"]
+    header = Header(story.network, node_key(carrier).kid, carrier, kind.name, now_s + 600, 1)
+    body = kind.body(consent.Revoke(control.public_key))
+    approval = spoil(*approve(control, header.encoded(), act_bytes(kind.number, body)))
+    return assemble(node_key(carrier), header.encoded(), kind.number, body, [approval])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda public, signature: (IDENTITY, IDENTITY + bytes(32)),  # holds by the bare equation, for every message
+        lambda public, signature: (public, signature[:32] + (int.from_bytes(signature[32:], "little") + ORDER).to_bytes(32, "little")),
+        lambda public, signature: (public[:31] + bytes([public[31] ^ 0x80]), signature),  # the other root
+        lambda public, signature: ((2**255 - 19 + 1).to_bytes(32, "little"), IDENTITY + bytes(32)),  # the neutral point, not canonical
+    ],
+    ids=["small order key", "s above the order", "other sign of x", "not canonical key"],
+)
+def test_a_signature_on_which_verifiers_differ_has_one_verdict_at_every_door(application, genesis, story, spoil):
+    data = crafted(story, genesis.started_at_s, spoil)
+    assert application.check_tx(abci.RequestCheckTx(tx=data)).code == Reason.BAD_APPROVAL
+    assert propose(application, [data]) == []
+    rejected = application.process_proposal(abci.RequestProcessProposal(txs=[data])).status
+    assert rejected == abci.ResponseProcessProposal.REJECT
+    assert [decode(each.data) for each in decided(application, 1, [data]).tx_results] == [[[None, int(Reason.BAD_APPROVAL)]]]
+    honest = crafted(story, genesis.started_at_s, lambda public, signature: (public, signature))
+    assert application.check_tx(abci.RequestCheckTx(tx=honest)).code == 0
 
 
 # -- settings

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yilian.base.keys import SEED_SIZE
-from yilian.engines.cometbft import CometBftEngine, NotAHome, NotOrdering, Seat, Trust, write_home
-from yilian.engines.cometbft.rpc import Rpc, Unreachable
-from yilian.engines.cometbft.settings import HOME, read_ports
+from yilian.engines.cometbft import HOME, CometBftEngine, NotAHome, NotOrdering, Rpc, Seat, Trust, Unreachable, read_ports, write_home
 from yilian.ledger import Genesis
 
 __all__ = ["NotOrdering", "NotSeated", "Seat", "Standing", "Trust", "Unreachable", "draw", "open_engine", "settle", "standing", "trusted"]

@@ -16,9 +16,11 @@ from yilian.engines.cometbft.faults import (
     WrongGenesis,
     WrongVersion,
 )
-from yilian.engines.cometbft.settings import NotAHome, Seat, Trust, write_home
+from yilian.engines.cometbft.rpc import Rpc, Unreachable
+from yilian.engines.cometbft.settings import HOME, NotAHome, Seat, Trust, read_ports, write_home
 
 __all__ = [
+    "HOME",
     "BinaryMissing",
     "CometBftEngine",
     "KeepsDying",
@@ -27,9 +29,12 @@ __all__ = [
     "OutOfStep",
     "PortInUse",
     "RestoredAlone",
+    "Rpc",
     "Seat",
     "Trust",
+    "Unreachable",
     "WrongGenesis",
     "WrongVersion",
+    "read_ports",
     "write_home",
 ]
