@@ -1,6 +1,7 @@
 """A small region for tests: founded in a folder, people settled, the story told into a string."""
 
 import io
+from collections import Counter
 from contextlib import asynccontextmanager
 
 from yilian.base.transaction import parse
@@ -56,12 +57,14 @@ class Ledger:
         Anchor ticks come by the clock, one a member and minute: they are compared by carrier and size only.
         """
         acts = [(parse(each.data), len(each.data)) for each in self.entries]
-        told = [
-            (one.header.subject, one.header.issuer, size, len(one.approvals)) for one, size in acts if one.header.subject != "anchor.tick"
-        ]
-        ticks = {(one.header.issuer, size) for one, size in acts if one.header.subject == "anchor.tick"}
-        rows = sorted((key[:3], len(key), len(value)) for key, value in self.rows if not key.startswith((b"k/", b"n/")))
-        return told, ticks, rows
+        told = [(one.header.subject, one.header.issuer, size, len(one.approvals)) for one, size in acts]
+        ticks = {each for each in told if each[0] == "anchor.tick"}
+        rows = Counter((key[:2], len(key)) for key, _ in self.rows if not key.startswith((b"k/", b"n/")))
+        return [each for each in told if each not in ticks], ticks, rows
+
+    def row_sizes(self):
+        """Return the sizes of all rows but ticks and nonces, ascending: an index or an instant takes more bytes as it grows."""
+        return sorted(len(value) for key, value in self.rows if not key.startswith((b"k/", b"n/")))
 
 
 def population(count, seed=7, now_s=1_795_000_000):

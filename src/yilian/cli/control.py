@@ -49,17 +49,23 @@ async def _converse(stores: Mapping[str, "RecordStore"], reader: asyncio.StreamR
     loop = asyncio.get_running_loop()
 
     def say(said: dict[str, Any]) -> None:
-        loop.call_soon_threadsafe(writer.write, json.dumps(said, ensure_ascii=False).encode() + b"\n")
+        """Say something from the importing thread."""
+        loop.call_soon_threadsafe(writer.write, _line(said))
 
     with contextlib.suppress(ConnectionError, ValueError):  # who asked went away, or does not speak this
         asked = json.loads(await reader.readline())
         store = stores.get(str(asked.get("member")))
         if asked.get("op") != "import" or store is None:
-            say({"no": f"there is no member {asked.get('member')!r} here"})
+            last = {"no": f"there is no member {asked.get('member')!r} here"}
         else:
-            say(await asyncio.to_thread(_import, store, str(asked.get("path")), say))
+            last = await asyncio.to_thread(_import, store, str(asked.get("path")), say)
+        writer.write(_line(last))  # after all that the thread said: it was scheduled before the thread ended
         await writer.drain()
     writer.close()
+
+
+def _line(said: dict[str, Any]) -> bytes:
+    return json.dumps(said, ensure_ascii=False).encode() + b"\n"
 
 
 def _import(store: "RecordStore", path: str, say: Say) -> dict[str, Any]:
