@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
+from random import Random
 from socket import socket
 
 import httpx
@@ -20,6 +21,19 @@ OPERATOR = "regulator-1"
 
 def seed(*names):
     return sha256("/".join(str(name) for name in names).encode()).digest()
+
+
+def bound():
+    """Return a socket on a free port below the range from which the system serves outgoing connections, so that none takes it meanwhile."""
+    for port in Random().sample(range(12_000, 32_000), 200):
+        probe = socket()
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            probe.close()
+        else:
+            return probe
+    raise OSError("no free port")
 
 
 class Clock:
@@ -80,8 +94,7 @@ async def alliance(folder, members=tuple(KINDS), opens=None, **parameters):
     """Found a network of `members` in `folder` and run the nodes of `opens` (default: all)."""
     clock, ports, held = Clock(), {}, []
     for member in members:
-        held.append(socket())
-        held[-1].bind(("127.0.0.1", 0))
+        held.append(bound())
         ports[member] = held[-1].getsockname()[1]
     for one in held:
         one.close()
@@ -111,4 +124,3 @@ async def alliance(folder, members=tuple(KINDS), opens=None, **parameters):
 
 
 PATIENT = b'{"resourceType":"Patient","id":"p1","name":[{"text":"Test Person"}],"gender":"female","birthDate":"1960-01-01"}'
-
