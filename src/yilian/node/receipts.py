@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from yilian.base.chartlogs import TAG_ROW_DAYS
@@ -271,7 +272,7 @@ async def _directory_entries(node: Node) -> list[int]:
     while since < until:
         reach = min(since + _BLOCKS_AT_ONCE, until)
         found = await asyncio.to_thread(_changes_in, node, range(since + 1, reach + 1))
-        await node.journal.write(lambda db, found=found, reach=reach: _note(db, found, reach))  # type: ignore[misc]
+        await node.journal.write(partial(_note, found=found, reach=reach))
         since = reach
     return [index for (index,) in node.journal.all("SELECT entry_index FROM directory_entries ORDER BY entry_index")]
 

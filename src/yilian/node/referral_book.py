@@ -115,7 +115,7 @@ def open_steps(node: Node) -> list[Step]:
 def steps(node: Node, from_key: bytes) -> list[Step]:
     """Return the final steps of a referral, in the order of the ledger."""
     found = node.journal.all(
-        f"SELECT {_STEP_COLUMNS} FROM referral_steps WHERE from_key = ? AND entry_index IS NOT NULL ORDER BY entry_index",  # noqa: S608
+        f"SELECT {_STEP_COLUMNS} FROM referral_steps WHERE from_key = ? AND entry_index IS NOT NULL ORDER BY entry_index",  # noqa: S608 - our own columns
         (from_key,),
     )
     return [Step(*each) for each in found]

@@ -17,8 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from yilian.base.chartlogs import OwnCare
 from yilian.base.handovers import LogRequest, OwnReading
-from yilian.node import No, Node, NodeRefused, anchoring, limits, notices, ownreading, patientlog
-from yilian.node.charts import Chart
+from yilian.node import No, Node, NodeRefused, anchoring, charts, limits, notices, ownreading, patientlog
 from yilian.web.answers import NO_STORE, address_of, node_of, shape_of, shaped
 from yilian.web.proofs import number
 
@@ -48,7 +47,7 @@ async def own_care(request: Request) -> Response:
     return shaped(OwnCare(node.id, anchoring.own_readings(node, chart, after)))
 
 
-def _asked(asked: OwnReading, path: str, request: Request, node: Node) -> tuple[Chart, int]:
+def _asked(asked: OwnReading, path: str, request: Request, node: Node) -> tuple[charts.Chart, int]:
     """Return the chart of who asks, and the number to go on from.
 
     Refuses  TOO_MANY_REQUESTS, NOT_SIGNED_BY_PATIENT, STATEMENT_ENDED, KEY_NOT_ENROLLED, NOT_UNDERSTOOD

@@ -21,11 +21,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from yilian.contracts.referral import Stage
-from yilian.node import Node, postbox, referral_book, referral_statistics, referring, subscriptions
-from yilian.node.postbox import Message
-from yilian.node.referral_book import Row
-from yilian.node.referral_papers import STEP_WORD
-from yilian.node.referring import Ask, StepAsk
+from yilian.node import Node, postbox, referral_book, referral_papers, referral_statistics, referring, subscriptions
 from yilian.web.answers import NO_STORE, hex_of, node_of, own_of, shape_of, shaped
 from yilian.web.proofs import number
 
@@ -34,13 +30,13 @@ JSON: Final = "application/json"
 
 async def inbox(request: Request) -> Response:
     """Take another member's message."""
-    return shaped(await postbox.take(await shape_of(request, Message), node_of(request)))
+    return shaped(await postbox.take(await shape_of(request, postbox.Message), node_of(request)))
 
 
 async def ask(request: Request) -> Response:
     """Refer a patient."""
     node, _ = node_of(request), own_of(request)
-    return _json(_shown(await referring.request(await shape_of(request, Ask), node), node))
+    return _json(_shown(await referring.request(await shape_of(request, referring.Ask), node), node))
 
 
 async def listed(request: Request) -> Response:
@@ -68,7 +64,7 @@ async def step(request: Request) -> Response:
     """Take a step of a referral."""
     node, _ = node_of(request), own_of(request)
     from_key, act = hex_of(request.path_params["from_key"]), request.path_params["act"]
-    return _json(_shown(await referring.step(act, from_key, await shape_of(request, StepAsk), node), node))
+    return _json(_shown(await referring.step(act, from_key, await shape_of(request, referring.StepAsk), node), node))
 
 
 async def statistics(request: Request) -> Response:
@@ -77,10 +73,10 @@ async def statistics(request: Request) -> Response:
     return _json(await asyncio.to_thread(referral_statistics.statistics, node))
 
 
-def _shown(row: Row, node: Node) -> dict[str, Any]:
+def _shown(row: referral_book.Row, node: Node) -> dict[str, Any]:
     steps = [
         {
-            "step": STEP_WORD[Stage(each.stage)],
+            "step": referral_papers.STEP_WORD[Stage(each.stage)],
             "by": each.member,
             "practitioner": each.practitioner.hex(),
             "at_s": each.at_s,
@@ -103,11 +99,11 @@ def _shown(row: Row, node: Node) -> dict[str, Any]:
     }
 
 
-def _status(row: Row) -> str:
+def _status(row: referral_book.Row) -> str:
     if row.stage == 0:
         return "draft"
     stage = Stage(row.stage)
-    return "received" if stage is Stage.REQUESTED and row.is_received else STEP_WORD[stage]
+    return "received" if stage is Stage.REQUESTED and row.is_received else referral_papers.STEP_WORD[stage]
 
 
 def _json(value: object) -> Response:
