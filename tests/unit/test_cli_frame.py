@@ -95,7 +95,8 @@ def test_each_command_is_listed_and_has_help_and_json(capsys):
             main([command, "--help"])
         said = capsys.readouterr().out
         assert (end.value.code, said.startswith(f"usage: yilian {command}")) == (0, True)
-    assert all(f"\n    {command} " in parser().format_help() for command in COMMANDS)
+    listed = [line.split()[0] for line in parser().format_help().splitlines() if line.startswith("    ") and line.strip()]
+    assert [command for command in COMMANDS if command not in listed] == []
 
 
 @pytest.mark.parametrize("words", [[], ["fly"], ["verify"], ["verify", "a", "b"], ["grant", "--uses"]])

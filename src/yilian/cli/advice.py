@@ -116,7 +116,6 @@ _WHO: Final = {
     9024: "The Consent names another holder, requester, practitioner, purpose or grant than the request.",
     9025: "The patient has not enrolled a key at this holder: that is done at its desk, in person.",
     9026: "The patient took this grant back, and told the holder so directly: nothing was released.",
-    9027: "Grants given by a delegate are not available yet: the patient gives this one.",
     9028: 'An emergency read needs a reason: add `--reason "..."`.',
     9029: "The sealed grant could not be opened: it was sealed to another member, or altered.",
     9030: "An emergency opens the emergency set of one patient, and no search.",
@@ -165,6 +164,27 @@ _PATIENT_AND_NODE: Final = {
     9123: "The node is shutting down: try again later.",
     9130: "The request is not understood; the facts say which part.",
 }
+_TOGETHER: Final = {
+    9140: "This height is not final at this node: ask for a lower one, or `latest`.",
+    9141: "There is no such entry: compare the index with `yilian show block latest`, or the id with what you were told.",
+    9142: "At this index stands the day's own leaf, which nobody submitted: only transactions are shown.",
+    9143: "Not enough members have signed the log's root yet: try again in a second.",
+    9144: "Two signed roots of one size were seen: a split view; nothing is handed out under it; tell the other members and the regulator.",
+    9145: "No anchor covers this version yet: ask again in a minute.",
+    9146: "The record was erased and its key destroyed: it can be neither shown nor proven.",
+    9150: "The message is not signed by the member that it names.",
+    9151: "The message was sealed to another member, or altered.",
+    9152: "Another message came under this id before.",
+    9153: "This member has no such referral.",
+    9154: "That step belongs to the other side of the referral.",
+    9155: "The papers are not those that the referral's entry commits to: tell the sender.",
+    9156: "A grant that the referral names is not final and live: the patient gives it first.",
+    9157: "The referral is not at the stage from which that step leads.",
+    9158: "A referral is completed with the hospital's summary: hand over the Composition.",
+    9159: "The message took too long: it is sent again by itself, or the act must be repeated.",
+    9160: "A valid result exists: use it, or state the reason why the examination is repeated.",
+    9161: "The reason is none of those for which an examination may be repeated.",
+}
 ADVICE: Final[dict[int, str]] = {
     **_ENVELOPE,
     **_CONSENT,
@@ -174,6 +194,7 @@ ADVICE: Final[dict[int, str]] = {
     **_WHO,
     **_RELEASE,
     **_PATIENT_AND_NODE,
+    **_TOGETHER,
 }
 # What is asked for is not there just now; the answer may be another one later.
 UNREACHABLE_NUMBERS: Final = frozenset({9120, 9121, 9122, 9123})

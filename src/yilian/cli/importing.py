@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yilian.cli import control, places
+from yilian.cli import places
 from yilian.cli.files import read_bytes
 from yilian.cli.frame import Declined, Misused, Output, Unreachable
 from yilian.cli.progress import Bar
@@ -60,6 +60,8 @@ def _running(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _asked(folder: Path, member: str, path: Path) -> dict[str, Any]:
+    from yilian.cli import control
+
     with Bar("importing files") as bar:
         for said in control.ask(folder, {"op": "import", "member": member, "path": str(path.resolve())}):
             if "done" in said:
@@ -70,6 +72,7 @@ def _asked(folder: Path, member: str, path: Path) -> dict[str, Any]:
 
 
 def _in_folder(options: argparse.Namespace) -> dict[str, Any]:
+    from yilian.cli import control
     from yilian.node import SettingsWrong, read_settings
 
     try:
@@ -85,6 +88,7 @@ def _in_folder(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _stopped(options: argparse.Namespace) -> dict[str, Any]:
+    from yilian.cli import control
     from yilian.node import SettingsWrong
     from yilian.records import StoreUnavailable, import_folder
     from yilian.vault import VaultFault

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
@@ -92,6 +92,12 @@ class Phone:
         return Release(
             response.status_code, response.content, int(response.headers["yilian-entry-index"]), response.headers["yilian-entry-id"]
         )
+
+    async def notices(self, holder: str) -> list[dict[str, Any]]:
+        """Return what a holder tells this patient, oldest first."""
+        request = await self._wallets.read_own(self.name, holder, "/patient/notices")
+        said: list[dict[str, Any]] = (await self._post(holder, "/patient/notices", pack(request))).json()["notices"]
+        return said
 
     async def check_log(self, holder: str) -> LogReport:
         """Fetch the whole access log at a holder, with its proofs, and have the wallet check it."""

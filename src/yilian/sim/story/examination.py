@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from yilian.node.screening import Assessment, Findings, Region, Score, assess, findings_from, risk_assessment
-from yilian.node.screening.scores import SCORES
-from yilian.sim.story.tale import CLINIC, StoryBroken, Tale, now_s
+from yilian.base.codec import encode
+from yilian.node.screening import SCORES, Region, Score
+from yilian.sim.story.tale import CLINIC, StoryBroken, Tale
 
 
 async def examined(tale: Tale) -> None:
@@ -22,26 +22,22 @@ async def examined(tale: Tale) -> None:
 
 
 async def screened(tale: Tale) -> None:
-    """Compute the risk from the chart, say its source, and write it down."""
-    tell, clinic = tale.tell, tale.software(CLINIC)
+    """Have the clinic's node compute the risk from the chart; it says the source and keeps what it found."""
+    tell, patient_id = tale.tell, tale.patient_at(CLINIC)
     tell.scene("心血管风险筛查", "Screening for cardiovascular risk")
-    patient_id = tale.patient_at(CLINIC)
-    patient = await clinic.fhir("GET", f"Patient/{patient_id}")
-    found = findings_from(patient, await _chart(tale), now_s())
-    if not isinstance(found, Findings):
-        raise StoryBroken(f"the chart of the story cannot be screened: {found}")
     # Which region a country belongs to is a setting of the network; the simulated province is set to the middle ones.
-    made = assess(found, europe=Region.MODERATE, asia_pacific=Region.MODERATE)[Score.SCORE2_ASIA_PACIFIC]
-    if not isinstance(made, Assessment) or not made.suggests_referral:
-        raise StoryBroken(f"the patient of the story is not at risk: {made}")
-    sheet = SCORES[made.score]
+    asked = encode([int(Region.MODERATE), int(Region.MODERATE), tale.seat("dr-chen").public_key])
+    said = (await tale.software(CLINIC).call("POST", f"/screening/{patient_id}", asked)).json()
+    found = next(one for one in said["scores"] if one["score"] == Score.SCORE2_ASIA_PACIFIC.value)
+    if not said["suggests_referral"] or not found.get("suggests_referral"):
+        raise StoryBroken(f"the patient of the story is not at risk: {said}")
+    sheet = SCORES[Score.SCORE2_ASIA_PACIFIC]
     tell.say(
-        f"{sheet.name_zh}：十年内首次心血管事件风险 {made.percent}%（{made.category.value}），建议考虑转诊。仅供决策参考，不是诊断。",
-        f"{sheet.name_en}: ten-year risk {made.percent} % ({made.category.value}); a referral is suggested. Support, not a diagnosis.",
+        f"{sheet.name_zh}：十年内首次心血管事件风险 {found['percent']}%（{found['category']}），建议考虑转诊。仅供决策参考，不是诊断。",
+        f"{sheet.name_en}: ten-year risk {found['percent']} % ({found['category']}); a referral is suggested. Support, not a diagnosis.",
     )
     tell.fact("source", sheet.source)
-    written = await clinic.fhir("POST", "RiskAssessment", risk_assessment(made, f"Patient/{patient_id}", now_s()))
-    tell.fact("written", f"RiskAssessment/{written['id']} at the clinic, with method, source and the findings it is based on")
+    tell.fact("kept", f"{found['kept']} at the clinic, with method, source and the findings it is based on")
 
 
 async def _chart(tale: Tale) -> list[dict[str, Any]]:

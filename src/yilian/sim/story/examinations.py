@@ -1,41 +1,52 @@
-"""Mutual recognition: the doctor is warned before an examination is repeated."""
+"""Mutual recognition: the doctor is warned before an examination is repeated, and what becomes of the order is counted."""
 
-from collections.abc import Iterable
+import secrets
 from typing import Any
 
-from yilian.node.recognition import Order, Recognise, Result, RetestAllowed, check
-from yilian.node.screening.reading import LOINC, codes, effective_s
-from yilian.sim.story.tale import KNOWN, StoryBroken, Tale, now_s
+from yilian.base.shapes import pack
+from yilian.node.examinations import Fetched, OrderAsk
+from yilian.sim.software import Release
+from yilian.sim.story.tale import HOSPITAL, KNOWN, StoryBroken, Tale, now_s
 
 LIPID_PANEL, HBA1C = "24331-1", "4548-4"
 DAY_S = 86_400
 
 
-async def warned(tale: Tale, seen: Iterable[dict[str, Any]]) -> None:
+async def warned(tale: Tale, seen: Release) -> None:
     """Order a lipid panel and an HbA1c: the one has a valid result elsewhere, the other's is too old."""
     tell = tale.tell
     tell.scene("检查互认：下单之前的提醒", "A warning before the order: mutual recognition")
-    history = [result for resource in seen if (result := _result(resource)) is not None]
-    panel, sugar = (check(Order(loinc, now_s()), history) for loinc in (LIPID_PANEL, HBA1C))
-    if not isinstance(panel, Recognise) or not isinstance(sugar, RetestAllowed):
-        raise StoryBroken(f"recognition answers {panel} and {sugar}")
-    days = (now_s() - max(result.effective_s for result in panel.results)) // DAY_S
-    left = (panel.until_s - now_s()) // DAY_S
+    panel = await _ordered(tale, seen, LIPID_PANEL, "/orders/check")
+    if panel["verdict"] != "recognise":
+        raise StoryBroken(f"recognition says of the lipid panel: {panel}")
+    days = (now_s() - max(result["effective_s"] for result in panel["results"])) // DAY_S
+    left = (panel["until_s"] - now_s()) // DAY_S
     tell.say(
         f"血脂四项：{days} 天前外院已有结果，仍可互认 {left} 天，不必重复。",
         f"Lipid panel: another member has a result of {days} days ago, valid for {left} days more: recognised, not repeated.",
     )
-    tell.fact("recognised", ", ".join(f"{result.loinc} of {result.member}" for result in panel.results))
+    tell.fact("recognised", ", ".join(f"{result['loinc']} of {result['member']}" for result in panel["results"]))
+    await _ordered(tale, seen, LIPID_PANEL, "/orders", is_used=True)
+    sugar = await _ordered(tale, seen, HBA1C, "/orders")
+    if sugar["verdict"] != "retest-allowed":
+        raise StoryBroken(f"recognition says of the HbA1c: {sugar}")
     tell.say(
         "糖化血红蛋白：上次结果已过期，可以复查，理由记录在案。",
-        "HbA1c: the last result is too old; it may be repeated, and the reason is recorded.",
+        "HbA1c: the last result is too old; it may be done again, and the reason is recorded.",
     )
-    tell.fact("repeat", f"{HBA1C}: {sugar.reason.value}")
+    tell.fact("repeat", f"{HBA1C}: {sugar['reason']}")
+    counted = (await tale.software(HOSPITAL).call("GET", "/statistics/examinations")).json()
+    tell.fact(
+        "counted",
+        f"{counted['avoided']} examination avoided at {HOSPITAL}, {sum(counted['repeated'].values())} repeated against a valid result",
+    )
 
 
-def _result(resource: dict[str, Any]) -> Result | None:
-    """Return what recognition needs to know of an Observation: no value, no patient."""
-    found, at_s = codes(resource.get("code"), LOINC), effective_s(resource)
-    if resource["resourceType"] != "Observation" or not found or at_s is None:
-        return None
-    return Result(min(found), at_s, str(resource["status"]), KNOWN)
+async def _ordered(tale: Tale, seen: Release, loinc: str, path: str, *, is_used: bool = False) -> dict[str, Any]:
+    """Return what the hospital's node says of an order, knowing what was released to it."""
+    known = (Fetched(KNOWN, seen.body),)
+    asked = OrderAsk(
+        secrets.token_bytes(16), tale.hospital_patient, loinc, None, is_used, known, (), tale.seat("dr-zhao").public_key
+    )  # fmt: skip
+    said: dict[str, Any] = (await tale.software(HOSPITAL).call("POST", path, pack(asked))).json()
+    return said

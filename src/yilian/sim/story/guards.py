@@ -93,6 +93,8 @@ async def emergency(tale: Tale) -> None:
     tell.fact(
         "named", f"entry {release.entry_index} names {KNOWN} for all to see; it costs one of its emergencies; a review is due within 72 h"
     )
+    told = (await town.phone(he).notices(HOSPITAL))[-1]
+    tell.say(f"她的手机收到通知：{told['zh']}", f"Her phone is told: {told['en']}")
     await _one_log(tale, town.phone(he), HOSPITAL)
 
 

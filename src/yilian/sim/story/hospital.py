@@ -3,6 +3,7 @@
 from typing import Any
 
 from yilian.sim.population.chart import instant
+from yilian.sim.software import Release
 from yilian.sim.story.tale import CARRIER, CLINIC, HOSPITAL, KNOWN, Tale, name, now_s
 from yilian.wallet import Wish
 
@@ -40,7 +41,7 @@ async def arrived(tale: Tale) -> None:
     tell.fact("enrolled", f"{elapsed_ms:.0f} ms, two signatures of staff, level 2")
 
 
-async def history_seen(tale: Tale) -> list[dict[str, Any]]:
+async def history_seen(tale: Tale) -> Release:
     """Read what the clinic and the other hospital know; return what the other hospital has."""
     tell, doctor = tale.tell, tale.seat("dr-zhao")
     tell.scene("病史：两家机构，一眼看到", "History from two institutions, at once")
@@ -57,7 +58,7 @@ async def history_seen(tale: Tale) -> list[dict[str, Any]]:
         "每一次调阅都先成为账本条目，然后才放出字节；病历本身从不上账。",
         "Each reading was an entry on the ledger before a byte left; the records themselves never reach it.",
     )
-    return known.resources
+    return known
 
 
 async def treated(tale: Tale) -> None:
