@@ -10,6 +10,7 @@ from yilian.base.handovers import LogRequest
 from yilian.base.shapes import pack, unpack
 from yilian.base.times import DAY_S, month_of
 from yilian.contracts import anchor
+from yilian.ledger import verify_record
 from yilian.node import anchoring
 from yilian.node.refusals import No
 
@@ -192,3 +193,15 @@ async def test_the_own_staffs_readings_are_grouped_by_day_and_stand_under_a_tick
     told = (await here.running.post(HOLDER, "/patient/notices", pack(request))).json()["notices"]
     (group,) = [one for one in told if one["kind"] == "own-care"]
     assert group["en"] == "Staff of name of hospital-1 read or wrote your record 3 times that day, for your care there."
+
+
+async def test_the_members_own_software_exports_a_records_proof_and_nobody_else(here, lan):
+    path = f"{here.running.urls[HOLDER]}/records/Patient/{lan.id}/1/proof"
+    assert (await here.client.get(path)).status_code == 401
+    here.clock.go(60)
+    assert await anchoring.tick(here.holder) is not None
+    answer = await here.client.get(path, headers=await here.own(HOLDER))
+    assert verify_record(answer.content, network=here.network).proof.resource_id == lan.id
+    path = f"{here.running.urls[HOLDER]}/records/Patient/{lan.id}/1/amended-by/1"
+    answer = await here.client.post(path, headers=await here.own(HOLDER))
+    assert (answer.status_code, answer.json()["name"]) == (403, "BAD_SHAPE")

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from yilian.web import examinations, patientview, proofs, referrals
+from yilian.web import anchors, examinations, patientview, proofs, referrals
 
-ROUTES: list[BaseRoute] = [*proofs.ROUTES, *patientview.ROUTES, *referrals.ROUTES, *examinations.ROUTES]
+ROUTES: list[BaseRoute] = [*proofs.ROUTES, *anchors.ROUTES, *patientview.ROUTES, *referrals.ROUTES, *examinations.ROUTES]
