@@ -17,6 +17,7 @@ from yilian.base.digests import sha256
 from yilian.base.refusals import Reason, Refused
 from yilian.base.transaction import Header, act_bytes, approve, assemble
 from yilian.contracts import consent, directory
+from yilian.engines import decode_block, encode_block
 from yilian.engines.cometbft import NotAHome, OutOfStep, Seat, Trust, WrongGenesis, WrongVersion, write_home
 from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, Application
 from yilian.engines.cometbft.items import Screening, in_block, pack, unpack
@@ -25,6 +26,7 @@ from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.cometbft.stubs.crypto import keys_pb2
 from yilian.engines.cometbft.wire import MESSAGE_SIZE_BYTES_MAX, Frames, NotAbci, framed
+from yilian.engines.fsck import fsck
 from yilian.engines.replica import Replica
 from yilian.ledger import parse_manifest
 
@@ -560,3 +562,12 @@ def test_a_copy_that_has_blocks_takes_no_snapshot_and_a_chunk_that_was_not_asked
     assert offer(application, snapshot, hashes[2]) == abci.ResponseOfferSnapshot.ABORT
     assert apply_chunk(application, load_chunk(application, snapshot)).result == abci.ResponseApplySnapshotChunk.ABORT
     assert load_chunk(application, abci.Snapshot(height=99, format=1)) == b""
+
+
+def test_a_suspension_for_equivocation_is_replayed_from_the_blocks_alone(application, replica, story, tmp_path):
+    decided(application, 1, [story.tick(application._genesis.started_at_s)], misbehavior=[equivocation("hospital-2")])
+    decided(application, 2, [story.tick(application._genesis.started_at_s)])
+    assert fsck(replica, tmp_path).height == 2
+    raw = decode_block(encode_block(replica.block(1)))
+    header = Replica.open(tmp_path / "follower", replica.genesis, is_durable=False).header_again(raw.header, raw.system_leaves)
+    assert header.equivocators == (address(consensus_key("hospital-2").public_key),)

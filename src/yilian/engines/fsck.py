@@ -69,7 +69,8 @@ def _compare(replica: Replica, again: Replica, progress: Callable[[int, int], No
     for block in _all_blocks(replica):
         if block.height != again.chain.height + 1:
             raise StoreCorrupt(replica.path, f"block {again.chain.height + 1} is missing")
-        decided = again.decide(BlockHeader(block.height, block.time_ms, block.proposer), block.transactions)
+        header = again.header_again(BlockHeader(block.height, block.time_ms, block.proposer), block.system_leaves)
+        decided = again.decide(header, block.transactions)
         if decided.applied.app_hash != block.app_hash:
             raise AppHashMismatch(block.height, block.app_hash, decided.applied.app_hash)
         if again.commit(decided) != block:

@@ -242,7 +242,8 @@ class RemoteEngine(Served):
         while not incoming.is_screened.wait(1.0):
             self._require_running()  # the verifiers may be what has failed
         raw = incoming.raw
-        decided = self.replica.decide(raw.header, raw.transactions, incoming.known)
+        header = self.replica.header_again(raw.header, raw.system_leaves)
+        decided = self.replica.decide(header, raw.transactions, incoming.known)
         if decided.applied.app_hash != raw.app_hash:
             raise AppHashMismatch(raw.header.height, raw.app_hash, decided.applied.app_hash)
         self.replica.commit(decided)

@@ -12,13 +12,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from yilian.base.codec import Malformed
+from yilian.base.codec import Malformed, decode
 from yilian.base.digests import sha256
 from yilian.base.kinds import Writes
 from yilian.base.merkle import leaf_hash
 from yilian.contracts import directory
 from yilian.contracts.access import tags_of_day
-from yilian.engines.faults import StoreCorrupt, WrongNetwork
+from yilian.engines.faults import RulesMissing, StoreCorrupt, WrongNetwork
 from yilian.engines.protocol import Block, Committed, Entry
 from yilian.engines.store import POSITION_BITS, BlockRow, Change, DayRow, Store, prefix_of
 from yilian.engines.tiles import Tiles
@@ -34,6 +34,7 @@ from yilian.ledger import (
     Node,
     Result,
     Screened,
+    VersionMissing,
     apply,
     consistency,
     inclusion,
@@ -44,6 +45,7 @@ from yilian.ledger import (
 
 TAG_SIZE = 16
 _HORIZON = "horizon"
+ADDRESS_SIZE = 20  # of a validator, as ADR-0013 has it
 _BLOCKS_AT_ONCE = 16  # read for a follower in one query
 _PLACES_AT_ONCE = 256
 _BLOCKS_KEPT = 16  # parsed blocks in memory: what was just committed is what receipts ask for
@@ -113,10 +115,26 @@ class Replica:
 
     # -- the step from one block to the next: one thread
 
+    def header_again(self, header: BlockHeader, system_leaves: Sequence[bytes]) -> BlockHeader:
+        """Return the header with which a block was decided elsewhere: its leaves say which validators were proven to equivocate.
+
+        An operator has no validators, so its word on them counts for nothing. Asked at the height before the block's.
+        """
+        named = [] if self.genesis.operator else [_equivocator(leaf) for leaf in system_leaves]
+        members = [directory.member(self._final, name) for name in named if name is not None]
+        keys = [member.consensus_key for member in members if member is not None and member.consensus_key is not None]
+        return replace(header, equivocators=tuple([sha256(key)[:ADDRESS_SIZE] for key in keys]))
+
     def decide(self, header: BlockHeader, transactions: Sequence[bytes], known: Mapping[bytes, Screened] | None = None) -> Decided:
-        """Return what a block does to the latest final state; nothing changes yet."""
+        """Return what a block does to the latest final state; nothing changes yet.
+
+        Raises   RulesMissing
+        """
         view = WriterView(self._cache, self._store.get_for_writer, self._store.scan)
-        applied = apply(view, self.chain, header, transactions, known)
+        try:
+            applied = apply(view, self.chain, header, transactions, known)
+        except VersionMissing as why:
+            raise RulesMissing(str(why)) from why
         return Decided(tuple(transactions), applied, {key: view.read.get(key) for key in applied.writes})
 
     def commit(self, decided: Decided) -> Block:
@@ -328,6 +346,19 @@ class Replica:
 def answer_of(block: Block, result: Result) -> Committed:
     """Return the answer to a transaction, from the block that holds it."""
     return Committed(result.id, result.index, block.height, block.time_ms, result.reason, result.facts)
+
+
+def _equivocator(leaf: bytes) -> str | None:
+    """Return the member that a system leaf suspends for equivocation; None if it is a leaf of another form (ADR-0013)."""
+    try:
+        parts = decode(leaf)
+    except Malformed:
+        return None
+    match parts:
+        case ["equivocation", bytes(), str(member), int()] if member.isascii():
+            return member
+        case _:
+            return None
 
 
 def _peaks(log: Frontier) -> Iterator[Node]:

@@ -27,6 +27,7 @@ class RawBlock:
     header: BlockHeader
     app_hash: bytes
     transactions: tuple[bytes, ...]
+    system_leaves: tuple[bytes, ...] = ()  # read for who was suspended in it (`Replica.header_again`), for nothing else
 
 
 def encode_body(transactions: Sequence[bytes], results: Sequence[Result], system_leaves: Sequence[bytes]) -> bytes:
@@ -66,7 +67,8 @@ def decode_block(data: bytes) -> RawBlock:
     """
     match decode(data):
         case [int(height), int(time_ms), str(proposer), bytes(app_hash), bytes(body)] if height > 0 and time_ms >= 0:
-            return RawBlock(BlockHeader(height, time_ms, proposer), app_hash, _body(body)[0])
+            transactions, _, leaves = _body(body)
+            return RawBlock(BlockHeader(height, time_ms, proposer), app_hash, transactions, leaves)
         case _:
             raise Malformed("NOT_A_BLOCK")
 
