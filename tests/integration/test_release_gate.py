@@ -301,6 +301,24 @@ async def test_a_standing_grant_opens_without_presence_but_not_more_often_than_i
     assert (await here.read(OBSERVATIONS, control_key)).status == 200
 
 
+async def test_an_offer_made_anew_after_the_session_opens_no_other_without_presence(here):
+    """An offer of a session's last minute needs no presence; asked for again when the session is over, it must not open one."""
+    control_key = await here.give(here.ann)
+    await here.read(OBSERVATIONS, control_key, patient=here.ann)
+    here.clock.go(1_800 - 30)
+    reading = here.signed(OBSERVATIONS, control_key)
+    await prepare(here, reading)
+    here.clock.go(87)  # the envelope ends, and the session has
+    before = consent.read(here.engine.read(), control_key)
+    with pytest.raises(NodeRefused) as no:
+        offer = await prepare(here, reading)
+        approval = approve(here.requester.keys.grant_key(before.requester_key), offer.protected, offer.act)
+        await release.release(reading.read.request_id, approval, asker(here, control_key), here.holder)
+    assert no.value.no is No.PRESENCE_REQUIRED
+    after = consent.read(here.engine.read(), control_key)
+    assert (after.uses, after.entries) == (before.uses, before.entries) == (1, 1)
+
+
 async def test_presence_replayed_for_another_request_is_refused(here):
     control_key, other = await here.give(here.ann), await here.give(here.ann)
     presence = await here.present(here.ann)

@@ -26,6 +26,7 @@ from yilian.node.charts import Chart
 from yilian.node.member import Node
 from yilian.node.members import Finality
 from yilian.node.reading import Answer
+from yilian.node.refusals import No, demand
 from yilian.node.releases import Prepared
 
 RECORD_KIND: Final = "access.record"
@@ -86,12 +87,17 @@ def audited(read: ReadRequest, by: By, chart: Chart, basis: Basis, answer: Answe
 
 
 def offer_anew(prepared: Prepared, final: Finality, node: Node) -> None:
-    """Make the offer, or make it anew: the number that the entry will get, its tag, d and detail, in a fresh envelope."""
+    """Make the offer, or make it anew: the number that the entry will get, its tag, d and detail, in a fresh envelope.
+
+    Refuses  PRESENCE_REQUIRED: the session that the call was to be part of is over, and nothing was shown that opens another
+    """
     if prepared.basis is Basis.GRANT:
         assert prepared.control_key is not None, "the basis is a grant"
         row = consent.read(final.view, prepared.control_key)
         assert row is not None, "a grant's row is never deleted"
-        prepared.opens = final.now_s >= row.session_until_s
+        opens = final.now_s >= row.session_until_s
+        demand(prepared.may_open or not opens, No.PRESENCE_REQUIRED)
+        prepared.opens = opens
         prepared.number = node.releases.lane(prepared.control_key).foretell(prepared.request_id, row.entries)
         prepared.tag = grant_tag(prepared.control_key, prepared.number)
     elif prepared.number < 0:  # a chart's number is allotted once

@@ -115,6 +115,7 @@ def _fixed(call: ReleaseCall, right: Right, answer: reading.Answer, final: Final
     prepared = audited(call.read, by, right.chart, right.basis, answer, node)
     prepared.holder_key = None if right.grant is None else right.grant.holder_key
     prepared.opens, prepared.session = right.opens, right.session
+    prepared.may_open = right.opens or (right.grant is not None and right.grant.interval_s is not None)
     offer_anew(prepared, final, node)
     return prepared
 

@@ -60,6 +60,7 @@ class Prepared:
     month: int
     holder_key: bytes | None = None  # of the grant
     opens: bool = False
+    may_open: bool = False  # a session: the patient was shown to be here, or the grant is standing
     session: bytes | None = None
     number: int = -1  # of the grant's entry, or n of the chart's month; none allotted yet
     tag: bytes = b""
