@@ -17,12 +17,23 @@ from yilian.base.merkle import is_included, leaf_hash
 from yilian.base.refusals import Reason
 from yilian.base.times import DAY_S, day_of
 from yilian.contracts import access, consent, directory
-from yilian.engines import AppHashMismatch, DiskFailed, DiskFull, EngineStopped, StoreCorrupt, StoreLocked, WrongNetwork, fsck, fsck_folder
+from yilian.engines import (
+    AppHashMismatch,
+    DiskFailed,
+    DiskFull,
+    EngineStopped,
+    RulesMissing,
+    StoreCorrupt,
+    StoreLocked,
+    WrongNetwork,
+    fsck,
+    fsck_folder,
+)
 from yilian.engines.embedded import EmbeddedEngine
 from yilian.engines.replica import Replica
 from yilian.engines.store import FILE, Store
 from yilian.engines.verifiers import BATCH_MAX, INLINE_MAX, STARTS_MAX
-from yilian.ledger import access_root, parse_daily_leaf, start
+from yilian.ledger import VersionMissing, access_root, parse_daily_leaf, start
 
 NOT_GIVEN = "of its table {} is not what the transactions give"
 
@@ -378,6 +389,16 @@ async def test_a_defect_stops_it_and_is_told_as_it_is(tmp_path, offer, clock, mo
             await engine.submit(offer.give("a"))
         with pytest.raises(ZeroDivisionError):
             engine.read()
+
+
+async def test_rules_that_this_software_lacks_stop_it_with_a_sentence(tmp_path, offer, clock, monkeypatch):
+    def moved_on(*_):
+        raise VersionMissing(2)
+
+    async with embedded(tmp_path, make_genesis(), now_ms=clock) as engine:
+        monkeypatch.setattr("yilian.engines.replica.apply", moved_on)
+        with pytest.raises(RulesMissing, match=r"the network runs rules version 2, .* install a newer release"):
+            await engine.submit(offer.give("a"))
 
 
 # -- verifying processes

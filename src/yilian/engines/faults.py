@@ -91,6 +91,10 @@ class AppHashMismatch(EngineStopped):
         )
 
 
+class RulesMissing(EngineStopped):
+    """The network has moved to rules that this software does not have."""
+
+
 class BlockOutOfOrder(EngineStopped):
     """The stream of blocks has a gap."""
 
