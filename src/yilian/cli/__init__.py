@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         description="Health records stay where they were made; what crosses between members is on one ledger that holds no health data.",
         epilog="Exit codes: 0 done, 2 usage, 3 refused, 4 unreachable, 70 our defect. `yilian demo` is the place to begin.",
     )
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(title="commands", required=True)
     for name in COMMANDS:
         command: Command = import_module(f"yilian.cli.{_FILES.get(name, name.replace('-', '_'))}")
         one = commands.add_parser(
