@@ -10,9 +10,10 @@ from dataclasses import replace
 import pytest
 
 from tests.release_worlds import HOLDER, ward
+from yilian.base.refusals import Reason, Refused
 from yilian.base.transaction import approve
 from yilian.contracts import access, consent
-from yilian.node import NodeRefused, opened, release
+from yilian.node import No, NodeRefused, notices, opened, release
 from yilian.node.asking import ReleaseCall
 from yilian.node.releases import Releases
 from yilian.node.schema import Stage
@@ -215,3 +216,55 @@ async def test_with_a_full_disk_nothing_leaves(here, monkeypatch):
         patch.setattr(Releases, "submitted", full)
         received = await here.read("/fhir/Observation", here.control_key)
     assert (received.status, received.refusal, here.entries()) == (503, "9121 STORAGE_FAILED", before)
+
+
+async def crashed_before_sending(here, monkeypatch, folder):
+    """Cut the power when the entry is final and nothing has left; return the reading and the approval that it was entered with."""
+    reading = here.signed("/fhir/Observation", here.control_key)
+    request_id, who = reading.read.request_id, asker(here, here.control_key)
+    call = ReleaseCall(reading.read, reading.practitioner, reading.signature, None, reading.presence)
+    offer = await release.prepare(call, who, here.holder)
+    row = consent.read(here.engine.read(), here.control_key)
+    approval = approve(here.requester.keys.grant_key(row.requester_key), offer.protected, offer.act)
+    with monkeypatch.context() as patch:
+        target, name, method = cutting(here, "before SENDING", folder)
+        patch.setattr(type(target), name, lambda self, *arguments: method(*arguments))
+        with pytest.raises(Cut):
+            await release.release(request_id, approval, who, here.holder)
+    here.holder.releases.open.clear()
+    here.holder.releases.lanes.clear()
+    return request_id, approval
+
+
+async def test_after_a_crash_a_grant_revoked_meanwhile_is_not_served(here, tmp_path, monkeypatch):
+    request_id, approval = await crashed_before_sending(here, monkeypatch, tmp_path / "cut")
+    async with opened(tmp_path / "cut", here.engine, clock=here.clock) as node:
+        assert node.releases.row(request_id).stage == Stage.FINAL
+        node.grants.revoke(here.control_key)
+        with pytest.raises(Refused) as no:
+            await release.release(request_id, approval, asker(here, here.control_key), node)
+        assert (no.value.reason, no.value.facts) == (Reason.GRANT_REVOKED, {})
+        assert node.releases.row(request_id).stage == Stage.UNSENT
+        assert node.journal.all("SELECT reason FROM unsents") == [(int(access.UnsentReason.REVOKED),)]
+
+
+async def test_after_a_crash_what_is_marked_unsent_is_not_sent_after_all(here, tmp_path, monkeypatch):
+    request_id, approval = await crashed_before_sending(here, monkeypatch, tmp_path / "cut")
+    async with opened(tmp_path / "cut", here.engine, clock=here.clock) as node:
+        row = node.releases.row(request_id)
+        monkeypatch.setattr(Releases, "row", lambda _, __: row)  # read before the duty marked it
+        await node.releases.unsent(request_id, row.entry_index, row.entry_id, int(access.UnsentReason.INTERRUPTED))
+        with pytest.raises(NodeRefused) as no:
+            await release.release(request_id, approval, asker(here, here.control_key), node)
+        assert no.value.no is No.RELEASE_TOO_LATE
+
+
+async def test_a_patient_is_told_of_what_left_after_a_crash(here, tmp_path, monkeypatch):
+    request_id, approval = await crashed_before_sending(here, monkeypatch, tmp_path / "cut")
+    async with opened(tmp_path / "cut", here.engine, clock=here.clock) as node:
+        sent = await release.release(request_id, approval, asker(here, here.control_key), node)
+        again = await release.release(request_id, approval, asker(here, here.control_key), node)
+        assert again == sent
+        chart = node.charts.of_patient("ann")
+        told = [one for one in notices.notices(node, chart, 0) if one.entry_index == sent.entry_index]
+        assert [(one.kind, one.facts["requester"], one.facts["basis"]) for one in told] == [("access", "clinic-1", "grant")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,7 +28,7 @@ from yilian.node.member import Node
 from yilian.node.members import Finality
 from yilian.node.reading import Answer
 from yilian.node.refusals import No, demand
-from yilian.node.releases import Prepared
+from yilian.node.releases import Prepared, Row
 
 RECORD_KIND: Final = "access.record"
 MEMO_OVERHEAD_BYTES: Final = 1_136  # of a seal between members: ML-KEM-768 ciphertext 1,088 (FIPS 203), X25519 share 32, tag 16
@@ -148,4 +149,29 @@ def notice_of(prepared: Prepared, index: int, node: Node) -> bytes:
         "grant": None if prepared.control_key is None else prepared.control_key.hex(),
         "entry": index,
     }
-    return node.keys.seal(prepared.chart.patient_id, orjson.dumps(facts), encode(["notice", prepared.chart.id]))
+    return _sealed_notice(prepared.chart, facts, node)
+
+
+def notice_after_restart(row: Row, index: int, node: Node) -> bytes:
+    """Return the notice of an access that an earlier life of this process entered: what its AuditEvent says."""
+    chart = node.charts.of_id(row.chart)
+    sealed = node.journal.one("SELECT audit_sealed FROM releases WHERE request_id = ?", (row.request_id,))
+    assert sealed is not None, "the row is there"
+    audit = node.releases.audit_event_of(chart.patient_id, row.request_id, sealed[0])
+    said, event = auditing.said_of(audit), orjson.loads(audit)
+    details = {detail["type"]: detail.get("valueString") for detail in event["entity"][-1]["detail"]}
+    facts = {
+        "requester": said["requester"],
+        "practitioner": said["practitioner"],
+        "purpose": said["purpose"],
+        "basis": said["basis"],
+        "type": "" if details["resource-type"] == "*" else details["resource-type"],
+        "interaction": event["subtype"][-1]["code"],
+        "grant": said["control_key"],
+        "entry": index,
+    }
+    return _sealed_notice(chart, facts, node)
+
+
+def _sealed_notice(chart: Chart, facts: Mapping[str, object], node: Node) -> bytes:
+    return node.keys.seal(chart.patient_id, orjson.dumps(facts), encode(["notice", chart.id]))

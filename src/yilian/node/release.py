@@ -22,10 +22,10 @@ from yilian.node.charts import Chart
 from yilian.node.emergency import by_emergency
 from yilian.node.member import Node
 from yilian.node.members import Finality
-from yilian.node.offering import By, audited, notice_of, offer_anew
+from yilian.node.offering import By, audited, notice_after_restart, notice_of, offer_anew
 from yilian.node.reading import Target
 from yilian.node.refusals import No, NodeRefused, demand
-from yilian.node.releases import PREPARED_S, SEND_S, Prepared, Released
+from yilian.node.releases import PREPARED_S, SEND_S, Prepared, Released, Row
 from yilian.node.right import Right, Who, by_grant, who, with_presence
 from yilian.node.schema import Stage
 from yilian.node.tokens import Asker
@@ -204,7 +204,7 @@ def _check_approval(offer: Offer, approver: bytes, approval: tuple[bytes, bytes]
 async def _released_before(request_id: bytes, approval: tuple[bytes, bytes], member: str, node: Node) -> Released:
     """Return what a release of an earlier life of this process sends, if it may still.
 
-    Refuses  NOT_PREPARED, APPROVAL_NOT_VALID, RELEASE_TOO_LATE
+    Refuses  NOT_PREPARED, APPROVAL_NOT_VALID, RELEASE_TOO_LATE, GRANT_REVOKED
     """
     row = node.releases.row(request_id)
     if row is None or row.requester != member or row.stage in (Stage.PREPARED, Stage.DROPPED, Stage.SUBMITTED):
@@ -215,15 +215,23 @@ async def _released_before(request_id: bytes, approval: tuple[bytes, bytes], mem
     demand(is_theirs and row.tx is not None and approval[1] in row.tx, No.APPROVAL_NOT_VALID)
     released = node.releases.released_of(row)
     if row.stage == Stage.FINAL:
-        await _mark_sending(row.request_id, node)
+        await _resume(row, released, node)
     demand(node.members.clock_ms() <= released.until_ms, No.RELEASE_TOO_LATE)
     return released
 
 
-async def _mark_sending(request_id: bytes, node: Node) -> None:
-    await node.journal.execute(
-        "UPDATE releases SET stage = ? WHERE request_id = ? AND stage = ?", (int(Stage.SENDING), request_id, int(Stage.FINAL))
-    )
+async def _resume(row: Row, released: Released, node: Node) -> None:
+    """Step 6 of an earlier life's entry: the state once more, SENDING and the patient's notice.
+
+    Refuses  GRANT_REVOKED, RELEASE_TOO_LATE; the ledger is told that nothing was sent
+    """
+    reason = why_not_send(row.control_key, released.until_ms, node)
+    if reason is not None:
+        await node.releases.unsent(row.request_id, released.entry_index, released.entry_id, reason)
+        node.housekeeping.wake()
+        raise Refused(Reason.GRANT_REVOKED) if reason is UnsentReason.REVOKED else NodeRefused(No.RELEASE_TOO_LATE)
+    notice = notice_after_restart(row, released.entry_index, node)
+    demand(await node.releases.resumed(row, notice, node.members.now_s()), No.RELEASE_TOO_LATE)
 
 
 async def _enter(prepared: Prepared, approvals: list[tuple[bytes, bytes]], node: Node) -> Released:

@@ -213,15 +213,31 @@ class Releases:
         await self.journal.write(update)
         prepared.released = released
 
+    async def resumed(self, row: Row, notice: bytes, at_s: int) -> bool:
+        """Write SENDING and the patient's notice for an entry of an earlier life, once; say whether it counts as released now."""
+
+        def update(db: sqlite3.Connection) -> bool:
+            bound = (int(Stage.SENDING), row.request_id, int(Stage.FINAL))
+            if db.execute("UPDATE releases SET stage = ? WHERE request_id = ? AND stage = ?", bound).rowcount == 1:
+                told = (row.chart, at_s, "access", row.entry_index, notice)
+                db.execute("INSERT INTO notices (chart, at_s, kind, entry_index, facts_sealed) VALUES (?, ?, ?, ?, ?)", told)
+            (stage,) = db.execute("SELECT stage FROM releases WHERE request_id = ?", (row.request_id,)).fetchone()
+            return bool(stage == Stage.SENDING)
+
+        return await self.journal.write(update)
+
     async def unsent(self, request_id: bytes, index: int, entry_id: bytes, reason: int) -> None:
-        """Write that nothing left under an entry, and that the ledger is to be told."""
+        """Write that nothing left under an entry, and that the ledger is to be told; what is SENDING already has left."""
 
         def update(db: sqlite3.Connection) -> None:
-            db.execute(
-                "UPDATE releases SET stage = ?, entry_index = ?, entry_id = ?, reason = ?, body_sealed = NULL WHERE request_id = ?",
-                (int(Stage.UNSENT), index, entry_id, reason, request_id),
-            )
-            db.execute("INSERT INTO unsents VALUES (?, ?, ?, NULL) ON CONFLICT DO NOTHING", (index, request_id, reason))
+            bound = (int(Stage.UNSENT), index, entry_id, reason, request_id, int(Stage.SENDING))
+            changed = db.execute(
+                "UPDATE releases SET stage = ?, entry_index = ?, entry_id = ?, reason = ?, body_sealed = NULL"
+                " WHERE request_id = ? AND stage <> ?",
+                bound,
+            ).rowcount
+            if changed == 1:
+                db.execute("INSERT INTO unsents VALUES (?, ?, ?, NULL) ON CONFLICT DO NOTHING", (index, request_id, reason))
 
         await self.journal.write(update)
 
