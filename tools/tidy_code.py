@@ -7,6 +7,7 @@ import ast
 from collections.abc import Iterator
 
 CORE = frozenset({"base", "contracts", "ledger"})  # floors 0-2: integers and bytes, the same answer everywhere and for ever
+OPEN = frozenset({"base", "sim"})  # base's words are everybody's; only cli stands above sim, and imports late so that --help is instant
 SUBROOMS = frozenset({"contracts", "engines", "web"})  # rooms made of rooms: one more step leads to their doors
 
 OUTSIDE_MODULES = frozenset(
@@ -241,11 +242,11 @@ def core_rules(tree: ast.Module, fields: frozenset[str]) -> Seen:
 
 
 def doors(tree: ast.AST, path: str) -> Seen:
-    """A room is entered by its `__init__`; only base is open throughout, because its words are everybody's."""
+    """A room is entered by its `__init__`; only the rooms of OPEN are open throughout."""
     own = path.removeprefix("src/").removesuffix(".py").split("/")
     for line, module in imports(tree):
         parts = module.split(".")
-        if parts[0] != "yilian" or len(parts) < 2 or parts[1] == "base":  # noqa: PLR2004 - yilian, room
+        if parts[0] != "yilian" or len(parts) < 2 or parts[1] in OPEN:  # noqa: PLR2004 - yilian, room
             continue
         door = 3 if parts[1] in SUBROOMS else 2
         if len(parts) > door and parts[:door] != own[:door]:

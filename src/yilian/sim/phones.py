@@ -12,8 +12,7 @@ from yilian.base.codec import decode, encode
 from yilian.base.handovers import GrantKey, LogRequest, PresenceProof, SignedChallenge
 from yilian.base.shapes import pack, unpack
 from yilian.sim.software import CBOR, Release, Signing, Software, asked, bring_enrolment
-from yilian.wallet import Grant, LogReport, WalletClient, Wish
-from yilian.wallet.client import Act
+from yilian.wallet import Act, Grant, LogReport, WalletClient, Wish
 
 PRESENCE_S: Final = 240  # of at most 300: the person stands here
 _HEADERS: Final = {"Content-Type": CBOR}

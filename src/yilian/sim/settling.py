@@ -13,8 +13,7 @@ from typing import Final
 import httpx
 
 from yilian.contracts import directory
-from yilian.node import Node
-from yilian.node.carriage import act_of
+from yilian.node import Node, carriage
 from yilian.sim.founding import draw
 from yilian.sim.members import CARE_MEMBERS
 from yilian.sim.phones import Phone
@@ -91,7 +90,7 @@ async def _register(region: Region, seats: Mapping[str, Seated]) -> None:
 
 
 async def _enter(node: Node, kind: str, message: object) -> None:
-    answer = await node.carriage.submit(node.carriage.enveloped(node.carriage.header(kind), act_of(kind, message), []))
+    answer = await node.carriage.submit(node.carriage.enveloped(node.carriage.header(kind), carriage.act_of(kind, message), []))
     assert answer.is_accepted, f"{kind} of a simulated member is refused: {answer.reason} {answer.facts}"
 
 

@@ -20,10 +20,7 @@ from yilian.base.codec import encode
 from yilian.base.handovers import EnrolAnswer, EnrolAsk, PresenceProof, Relationship, SignedChallenge
 from yilian.base.keys import SigningKey
 from yilian.base.shapes import pack, unpack
-from yilian.node import Folder
-from yilian.node.asking import PresenceShown
-from yilian.node.enrolment import OFFER_ACT
-from yilian.node.tokens import ASSERTION_TYPE, own_assertion
+from yilian.node import Folder, asking, enrolment, tokens
 
 TIMEOUT_S: Final = 60
 FHIR_JSON: Final = "application/fhir+json"
@@ -164,7 +161,7 @@ class Software:
         """Return what the desk shows to a wallet for a person whom two staff see, and where the wallet's answer goes."""
         nonce = secrets.token_bytes(32)
         desk: list[bytes | str | int] = [patient_id, 0, 2, method, nonce]
-        signatures = [[one.public_key, await one.sign_intent(self.network, OFFER_ACT, desk)] for one in staff]
+        signatures = [[one.public_key, await one.sign_intent(self.network, enrolment.OFFER_ACT, desk)] for one in staff]
         response = await self._own("POST", "/desk/offer", encode([desk, signatures]), {"Content-Type": CBOR})
         return unpack(EnrolAsk, response.content), f"{self.url}/desk/enrolment/{nonce.hex()}"
 
@@ -199,7 +196,7 @@ class Software:
         if grant is not None:
             headers["Yilian-Grant"] = grant.hex()
         if presence is not None:
-            headers["Yilian-Presence"] = pack(PresenceShown(*presence)).hex()
+            headers["Yilian-Presence"] = pack(asking.PresenceShown(*presence)).hex()
         if reason is not None:
             headers["Yilian-Reason"] = quote(reason)
         response = await self._own("GET", f"/members/{holder}{target}", b"", headers)
@@ -225,8 +222,8 @@ class Software:
         endpoint = f"{self.url}/oauth/token"
         form = {
             "grant_type": "client_credentials",
-            "client_assertion_type": ASSERTION_TYPE,
-            "client_assertion": own_assertion(self._key, endpoint, int(time.time())),
+            "client_assertion_type": tokens.ASSERTION_TYPE,
+            "client_assertion": tokens.own_assertion(self._key, endpoint, int(time.time())),
         }
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         self._token = str((await asked(self._client, "POST", endpoint, urlencode(form).encode(), headers)).json()["access_token"])

@@ -3,7 +3,7 @@
 from typing import Any
 
 from yilian.base.codec import encode
-from yilian.node.screening import SCORES, Region, Score
+from yilian.node import screening
 from yilian.sim.story.tale import CLINIC, StoryBroken, Tale
 
 
@@ -26,12 +26,12 @@ async def screened(tale: Tale) -> None:
     tell, patient_id = tale.tell, tale.patient_at(CLINIC)
     tell.scene("心血管风险筛查", "Screening for cardiovascular risk")
     # Which region a country belongs to is a setting of the network; the simulated province is set to the middle ones.
-    asked = encode([int(Region.MODERATE), int(Region.MODERATE), tale.seat("dr-chen").public_key])
+    asked = encode([int(screening.Region.MODERATE), int(screening.Region.MODERATE), tale.seat("dr-chen").public_key])
     said = (await tale.software(CLINIC).call("POST", f"/screening/{patient_id}", asked)).json()
-    found = next(one for one in said["scores"] if one["score"] == Score.SCORE2_ASIA_PACIFIC.value)
+    found = next(one for one in said["scores"] if one["score"] == screening.Score.SCORE2_ASIA_PACIFIC.value)
     if not said["suggests_referral"] or not found.get("suggests_referral"):
         raise StoryBroken(f"the patient of the story is not at risk: {said}")
-    sheet = SCORES[Score.SCORE2_ASIA_PACIFIC]
+    sheet = screening.SCORES[screening.Score.SCORE2_ASIA_PACIFIC]
     tell.say(
         f"{sheet.name_zh}：十年内首次心血管事件风险 {found['percent']}%（{found['category']}），建议考虑转诊。仅供决策参考，不是诊断。",
         f"{sheet.name_en}: ten-year risk {found['percent']} % ({found['category']}); a referral is suggested. Support, not a diagnosis.",

@@ -4,7 +4,7 @@ import secrets
 from typing import Any
 
 from yilian.base.shapes import pack
-from yilian.node.examinations import Fetched, OrderAsk
+from yilian.node import examinations
 from yilian.sim.software import Release
 from yilian.sim.story.tale import HOSPITAL, KNOWN, StoryBroken, Tale, now_s
 
@@ -44,8 +44,8 @@ async def warned(tale: Tale, seen: Release) -> None:
 
 async def _ordered(tale: Tale, seen: Release, loinc: str, path: str, *, is_used: bool = False) -> dict[str, Any]:
     """Return what the hospital's node says of an order, knowing what was released to it."""
-    known = (Fetched(KNOWN, seen.body),)
-    asked = OrderAsk(
+    known = (examinations.Fetched(KNOWN, seen.body),)
+    asked = examinations.OrderAsk(
         secrets.token_bytes(16), tale.hospital_patient, loinc, None, is_used, known, (), tale.seat("dr-zhao").public_key
     )  # fmt: skip
     said: dict[str, Any] = (await tale.software(HOSPITAL).call("POST", path, pack(asked))).json()

@@ -7,8 +7,7 @@ from typing import Any
 
 from yilian.base.digests import sha256
 from yilian.base.shapes import pack
-from yilian.node.referral_papers import HandedGrant
-from yilian.node.referring import Ask, StepAsk
+from yilian.node import referral_papers, referring
 from yilian.sim.population.chart import instant
 from yilian.sim.practitioners import Seated
 from yilian.sim.story.tale import CARRIER, CLINIC, HOSPITAL, StoryBroken, Tale, name, now_s
@@ -36,10 +35,10 @@ async def requested(tale: Tale) -> None:
         ensure_ascii=False,
     ).encode()
     given = [one.control_key for (_, requester), one in tale.grants.items() if requester == HOSPITAL]
-    handed = tuple([HandedGrant(key, await tale.phone.bundle(key, HOSPITAL)) for key in given])
+    handed = tuple([referral_papers.HandedGrant(key, await tale.phone.bundle(key, HOSPITAL)) for key in given])
     referral_id = secrets.token_bytes(16)
     signature = await doctor.sign_intent(tale.town.region.network, "referral.request", [referral_id, HOSPITAL, sha256(body)])
-    ask = Ask(referral_id, tale.patient_at(CLINIC), HOSPITAL, body, handed, doctor.public_key, signature)
+    ask = referring.Ask(referral_id, tale.patient_at(CLINIC), HOSPITAL, body, handed, doctor.public_key, signature)
     said, elapsed_ms = await tale.timed(tale.software(CLINIC).call("POST", "/referrals", pack(ask)))
     row = said.json()
     tale.referral = row["from_key"]
@@ -113,7 +112,7 @@ async def _step(tale: Tale, at: str, act: str, who: Seated, document: bytes | No
     """Take a step of the referral, signed by who takes it, and show its entry."""
     from_key = bytes.fromhex(tale.referral)
     signature = await who.sign_intent(tale.town.region.network, f"referral.{act}", [from_key, sha256(document or b"")])
-    asked = StepAsk(who.public_key, signature, document)
+    asked = referring.StepAsk(who.public_key, signature, document)
     said, elapsed_ms = await tale.timed(tale.software(at).call("POST", f"/referrals/{tale.referral}/{act}", pack(asked)))
     row: dict[str, Any] = said.json()
     tale.tell.fact("entry", f"{row['steps'][-1]['entry']} referral.{act}, final after {elapsed_ms:.0f} ms")
