@@ -109,6 +109,7 @@ def _init(options: argparse.Namespace, output: Output) -> None:
         options.tls_key,
     )
     passphrase = _passphrase(options)
+    options.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         founder = found(
             options.home, settings, kinds=tuple(sorted(options.kind)), name=options.name, power=options.power, passphrase=passphrase
@@ -258,6 +259,8 @@ def _backup(options: argparse.Namespace, output: Output) -> None:
     from yilian.node import Folder, read_settings
 
     settings, folder = read_settings(options.home), Folder(options.home)
+    if not folder.records.exists():
+        raise Misused(f"{options.home} has no records yet: the node has never run")
     try:
         options.out.mkdir(parents=True, mode=0o700)
     except FileExistsError as error:

@@ -43,6 +43,19 @@ async def _embedded(folder: Path, settings: "Settings", genesis: "Genesis") -> A
 
 
 @asynccontextmanager
+async def _remote(folder: Path, settings: "Settings", genesis: "Genesis") -> AsyncIterator["Engine"]:
+    from yilian.cli.following import OverHttp
+    from yilian.engines.remote import RemoteEngine
+
+    async with OverHttp(settings.operator, settings.ca_file) as way:
+        engine = await RemoteEngine.open(folder / LEDGER, genesis, way)
+        try:
+            yield engine
+        finally:
+            await engine.close()
+
+
+@asynccontextmanager
 async def _consortium(folder: Path, _: "Settings", genesis: "Genesis") -> AsyncIterator["Engine"]:
     import asyncio
 
@@ -55,4 +68,4 @@ async def _consortium(folder: Path, _: "Settings", genesis: "Genesis") -> AsyncI
         await engine.close()
 
 
-_OPENINGS: Final[dict[str, Opening]] = {"embedded": _embedded, "consortium": _consortium}
+_OPENINGS: Final[dict[str, Opening]] = {"embedded": _embedded, "remote": _remote, "consortium": _consortium}

@@ -1,0 +1,111 @@
+"""`yilian node`: two members in processes of their own; the one orders, the other follows over HTTP and decides every block itself."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from yilian.cli import main
+
+YILIAN = [sys.executable, "-c", "import sys; from yilian.cli import main; sys.exit(main())"]
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def made(home, member, port, *words):
+    url = f"http://127.0.0.1:{port}"
+    given = ["--id", member, "--kind", "hospital", "--name", member, "--endpoint", url, "--port", str(port), *words]
+    assert main(["node", "init", "--home", str(home), *given]) == 0
+    return url
+
+
+@pytest.fixture
+def network(tmp_path):
+    first = made(tmp_path / "a", "a", free_port())
+    second = made(tmp_path / "b", "b", free_port(), "--engine", "remote", "--operator", first)
+    cards = [str(tmp_path / member / "founder.card") for member in "ab"]
+    assert main(["node", "found", "--operator", "a", "--out", str(tmp_path / "genesis"), *cards]) == 0
+    for member in "ab":
+        assert main(["node", "join", "--home", str(tmp_path / member), "--genesis", str(tmp_path / "genesis")]) == 0
+    return first, second
+
+
+def running(home):
+    process = subprocess.Popen([*YILIAN, "node", "run", "--home", str(home), "--json"], env=os.environ, stdout=subprocess.PIPE, text=True)
+    return process, json.loads(process.stdout.readline())
+
+
+def shown(url, which, capsys):
+    code = main(["show", "block", which, "--node", url, "--json"])
+    said = capsys.readouterr()
+    return json.loads(said.out) if code == 0 else None
+
+
+@pytest.mark.slow
+def test_one_member_orders_and_another_follows_it(network, tmp_path, capsys):
+    capsys.readouterr()
+    one, first = running(tmp_path / "a")
+    two, second = running(tmp_path / "b")
+    try:
+        assert (first["url"], second["url"], first["network"] == second["network"]) == (*network, True)
+        while (there := shown(network[1], "1", capsys)) is None:  # each anchors at once when it starts: block 1 comes
+            assert (one.poll(), two.poll()) == (None, None)
+        here = shown(network[0], "1", capsys)
+        assert (here["signed_by"], there["signed_by"]) == ("a", "b")
+        assert [here[name] == there[name] for name in ("height", "entries", "root", "network")] == [True] * 4
+    finally:
+        for process in (two, one):
+            process.send_signal(signal.SIGTERM)
+        codes = [process.wait(timeout=60) for process in (two, one)]
+    assert codes == [0, 0]
+    for member in "ab":
+        assert main(["node", "check", "--home", str(tmp_path / member)]) == 0
+
+
+def test_what_a_folder_lacks_is_said_in_a_sentence(network, tmp_path, capsys):
+    capsys.readouterr()
+    assert main(["node", "run", "--home", str(tmp_path / "none")]) == 2
+    assert "is no member's data folder" in capsys.readouterr().err
+    assert (
+        main(["node", "init", "--home", str(tmp_path / "a"), "--id", "a", "--kind", "clinic", "--name", "a", "--endpoint", "http://x"]) == 2
+    )
+    assert "keys are never overwritten" in capsys.readouterr().err
+    assert main(["node", "join", "--home", str(tmp_path / "a"), "--genesis", str(tmp_path / "genesis")]) == 2
+    assert main(["node", "join", "--home", str(tmp_path / "a"), "--genesis", str(tmp_path / "a" / "node.toml")]) == 3
+    words = ["--id", "c", "--kind", "clinic", "--name", "c", "--endpoint", "http://x", "--host", "0.0.0.0"]  # noqa: S104 - what is refused
+    capsys.readouterr()
+    assert main(["node", "init", "--home", str(tmp_path / "c"), *words]) == 2
+    assert "refusing to listen on 0.0.0.0 without TLS" in capsys.readouterr().err
+    assert (tmp_path / "a").stat().st_mode & 0o077 == 0
+
+
+def test_a_port_in_use_is_said_in_a_sentence(network, tmp_path, capsys):
+    with socket.socket() as taken:
+        port = int(network[0].rpartition(":")[2])
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        capsys.readouterr()
+        assert main(["node", "run", "--home", str(tmp_path / "a")]) == 4
+    assert f"port {port} on 127.0.0.1 is in use" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_backup_of_a_running_node_holds_records_and_tables_and_no_key(network, tmp_path, capsys):
+    words = ["node", "backup", "--home", str(tmp_path / "a"), "--out", str(tmp_path / "backup")]
+    assert main(words) == 2  # a node that never ran has nothing to copy
+    process, _ = running(tmp_path / "a")
+    try:
+        assert main(words) == 0
+    finally:
+        process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 0
+    assert sorted(file.name for file in (tmp_path / "backup").iterdir()) == ["genesis.cbor", "node.db", "node.toml", "records.db"]
+    assert main(words) == 2  # and nothing is overwritten
