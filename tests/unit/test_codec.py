@@ -117,3 +117,19 @@ def test_shared_values_that_share_shared_values_are_never_walked():
     with pytest.raises(Malformed) as no:
         decode(data)
     assert str(no.value) == "CBORDecodeError"
+
+
+@given(VALUES, st.integers(0, 30))
+def test_a_bound_on_items_counts_elements_keys_and_values_at_any_depth(value, items_max):
+    def items(one):
+        if isinstance(one, dict):
+            return sum(2 + items(inner) for inner in one.values())
+        return sum(1 + items(inner) for inner in one) if isinstance(one, list) else 0
+
+    data = encode(value)
+    if items(value) <= items_max:
+        assert decode(data, items_max) == value
+    else:
+        with pytest.raises(Malformed) as no:
+            decode(data, items_max)
+        assert str(no.value) == "TOO_MANY_ITEMS"

@@ -9,7 +9,19 @@ from yilian.base import cose
 from yilian.base.codec import Malformed, encode
 from yilian.base.keys import SigningKey, is_signed
 from yilian.base.refusals import Reason, Refused
-from yilian.base.transaction import APPROVALS_MAX, Header, act_bytes, approval_message, approve, assemble, parse, parse_header, sign
+from yilian.base.transaction import (
+    APPROVALS_MAX,
+    HEADER_SIZE_BYTES_MAX,
+    PAYLOAD_ITEMS_MAX,
+    Header,
+    act_bytes,
+    approval_message,
+    approve,
+    assemble,
+    parse,
+    parse_header,
+    sign,
+)
 
 CARRIER, PATIENT, OTHER = SigningKey(b"c" * 32), SigningKey(b"p" * 32), SigningKey(b"o" * 32)
 HEADER = Header(b"n" * 32, CARRIER.kid, "clinic-1", "consent.give", 1_800_000_000, 7)
@@ -145,3 +157,23 @@ def test_a_header_that_is_a_header_reads_back():
     assert parse_header(HEADER.encoded()) == HEADER
     with pytest.raises(Malformed):
         parse_header(encode([1]))
+
+
+def test_a_payload_of_very_many_items_is_refused_before_time_is_spent_on_it():
+    """Besides the list's own there are five items: the payload's three, the body's key and its value."""
+    for body in ({1: [[]] * 60_000}, {1: dict.fromkeys(range(10000), 0)}, {1: [[0] * 100] * 100}):
+        assert refused(sign(CARRIER, HEADER, 20, body)) == (Reason.BAD_BYTES, {})
+    most = PAYLOAD_ITEMS_MAX - 5
+    assert parse(sign(CARRIER, HEADER, 20, {1: [0] * most})).body == {1: [0] * most}
+    assert refused(sign(CARRIER, HEADER, 20, {1: [0] * (most + 1)})) == (Reason.BAD_BYTES, {})
+    assert refused(outer(unprotected={1: [0] * 5_000})) == (Reason.BAD_BYTES, {})
+
+
+def test_a_header_has_512_bytes_at_most():
+    widest = Header(b"n" * 32, b"k" * 32, "m" * 32, "s" * 320, 1_800_000_000, 7)
+    padded = Header(b"n" * 32, b"k" * 32, "m" * 32, "s" * (320 + HEADER_SIZE_BYTES_MAX - len(widest.encoded())), 1_800_000_000, 7)
+    assert len(padded.encoded()) == HEADER_SIZE_BYTES_MAX
+    assert parse_header(padded.encoded()) == padded
+    with pytest.raises(Malformed) as no:
+        parse_header(Header(padded.network, padded.kid, padded.issuer, padded.subject + "s", padded.exp_s, padded.nonce).encoded())
+    assert str(no.value) == "NOT_OUR_HEADER"

@@ -57,11 +57,11 @@ def load(data: bytes) -> Value:
     return cbor2.loads(data)
 
 
-def decode(data: bytes) -> Value:
+def decode(data: bytes, items_max: int | None = None) -> Value:
     """Return the value that `data` encodes, if and only if `encode` would write exactly `data`.
 
     Refuses duplicate keys, unordered keys, indefinite lengths, long integers, tags, floats and trailing bytes: all of which
-    `cbor2.loads` accepts.
+    `cbor2.loads` accepts; and, if `items_max` is given, a value of more items, before any time is spent on them.
 
     Raises   Malformed
     """
@@ -76,10 +76,31 @@ def decode(data: bytes) -> Value:
         )
     except (cbor2.CBORDecodeError, TypeError, ValueError, OverflowError) as error:
         raise Malformed(type(error).__name__) from error
+    if items_max is not None and len(data) > items_max and _has_more_items(value, items_max):  # an item takes a byte or more
+        raise Malformed("TOO_MANY_ITEMS")
     _check(value)
     if cbor2.dumps(value) != data:
         raise Malformed("NOT_DETERMINISTIC")
     return value
+
+
+def _has_more_items(value: Value, items_max: int) -> bool:
+    """Say whether lists and maps in `value` hold more than `items_max` items together, keys included."""
+    items, left = 0, [value]
+    while left:
+        one = left.pop()
+        kind = type(one)
+        if kind is list:
+            items += len(one)
+        elif kind is dict:
+            items += 2 * len(one)
+            one = one.values()
+        else:
+            continue
+        if items > items_max:
+            return True
+        left.extend(one)
+    return False
 
 
 def _check(value: Value) -> None:

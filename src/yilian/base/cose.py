@@ -20,6 +20,7 @@ CLAIM_ISS, CLAIM_SUB, CLAIM_EXP, CLAIM_IAT = 1, 2, 4, 6
 EDDSA = -8
 SIGN1_TAG = 18
 SIGN1_HEAD = b"\xd2\x84"  # tag 18, array of four: how every Sign1 begins
+ITEMS_MAX = 4_096  # of what is outside its byte strings; receipts in the unprotected header are byte strings, some tens of them (ADR-0014)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def parse_sign1(data: bytes) -> Sign1:
     """
     if data[:2] != SIGN1_HEAD:
         raise Malformed("NOT_A_SIGN1")
-    outer = decode(data[1:])
+    outer = decode(data[1:], ITEMS_MAX)
     if type(outer) is not list or len(outer) != 4:  # noqa: PLR2004 - protected, unprotected, payload, signature
         raise Malformed("NOT_A_SIGN1")
     protected, unprotected, payload, signature = outer
