@@ -114,7 +114,7 @@ class _Block:
         index = self.next_index
         self.overlay.take(writes)
         self.append(data, screened.transaction.id)
-        if any(key.startswith(directory.PREFIX) for key in writes):  # rare: a member or a credential came, changed or went
+        if any(key.startswith(directory.MEMBER_PREFIX) for key in writes):  # rare: a member came, changed or went
             self.keys_now = directory.key_table(self.overlay)
         return Result(screened.transaction.id, index, ACCEPTED, {})
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from yilian.base.kinds import StateView, Writes
 
+_GROUP_SIZE = 4  # bytes of a key: a room's prefix and its table's
+
 
 class Overlay:
     """The state as it will be after the writes taken so far; remembers what it read, so that a digest need not read again."""
@@ -15,6 +17,8 @@ class Overlay:
         self._base = base
         self._read: dict[bytes, bytes | None] = {}
         self.writes: Writes = {}
+        self._ungrouped: list[Writes] = []
+        self._groups: dict[bytes, dict[bytes, None]] = {}
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value at `key` as written so far."""
@@ -33,17 +37,29 @@ class Overlay:
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) under `prefix` in ascending key order, as written so far."""
         rows = dict(self._base.scan(prefix))
-        for key, value in self.writes.items():
-            if key.startswith(prefix):
-                if value is None:
-                    rows.pop(key, None)
-                else:
-                    rows[key] = value
+        for key in self._written(prefix):
+            value = self.writes[key]
+            if value is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = value
         yield from sorted(rows.items())
 
     def take(self, writes: Writes) -> None:
         """Add the writes of one accepted transaction."""
         self.writes.update(writes)
+        self._ungrouped.append(writes)
+
+    def _written(self, prefix: bytes) -> Iterator[bytes]:
+        """Yield the keys under `prefix` that were written; others are not looked at, or a block of n entries that scan takes n * n."""
+        for writes in self._ungrouped:
+            for key in writes:
+                self._groups.setdefault(key[:_GROUP_SIZE], {})[key] = None
+        self._ungrouped.clear()
+        start = prefix[:_GROUP_SIZE]
+        named = [start] if len(start) == _GROUP_SIZE else [group for group in self._groups if group.startswith(start)]
+        for group in named:
+            yield from [key for key in self._groups.get(group, ()) if key.startswith(prefix)]
 
     def changes(self) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
         """Yield (key, before, after) for each row that is different now."""

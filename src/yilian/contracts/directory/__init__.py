@@ -50,6 +50,7 @@ from yilian.contracts.directory.rules import (
 )
 from yilian.contracts.directory.state import (
     MEMBER_KINDS,
+    MEMBER_PREFIX,
     PREFIX,
     REGULATOR,
     STATE,
@@ -178,6 +179,7 @@ __all__ = [
     "END",
     "KINDS",
     "MEMBER_KINDS",
+    "MEMBER_PREFIX",
     "MOVE",
     "PARAMETERS",
     "PREFIX",
