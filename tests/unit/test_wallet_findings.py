@@ -255,3 +255,25 @@ def test_the_report_says_who_vouched(world):
     assert (report.vouched_by, report.is_clean, report.months) == ((OPERATOR,), True, (month_of(world.now_s),))
     assert world.state.checkpoint == report.checkpoint
     assert world.state.chart(HOLDER).heads == report.heads == (SeenHead(month_of(world.now_s), 1, world.chain.height),)
+
+
+def test_a_revocation_that_the_carrier_kept_to_itself_hides_nothing(world):
+    """The wallet believes its grant revoked, the ledger does not know, and the holder leaves out what it served days later."""
+    world.state, _, _ = world.wallet.revoke(world.state, world.grant, world.now_s)
+    world.state = world.wallet.note_index(world.state, world.grant, world.size + 10, is_revoke=True)  # the carrier's word
+    world.pass_days(3)
+    served_on = day_of(world.now_s)
+    hidden = world.read_by_grant(world.grant)
+    world.pass_days(1)
+    tag, asked = grant_tag(world.grant, 2), world.tags_asked
+    world.tags_asked = lambda month, control_keys: [*asked(month, ())[:8], tag]
+    (answer,) = world.answers()
+    days = [
+        replace(day, places=tuple(each for each in day.places if each.tag != tag)) if day.index == world.days[served_on].index else day
+        for day in answer.days
+    ]
+    entries = tuple(entry for entry in answer.entries if entry.index != hidden)
+    assert only(world, (replace(answer, entries=entries, days=tuple(days)),)) == (
+        Fault.ABSENCE_NOT_SHOWN,
+        {"holder": HOLDER, "series": series(world.grant), "number": 2, "day": served_on, "days": 1},
+    )

@@ -17,7 +17,7 @@ from yilian.base.chartlogs import ABSENT_AHEAD, Head, LogAnswer, Standing
 from yilian.base.digests import grant_tag, key_tag, sha256
 from yilian.base.keys import SigningKey
 from yilian.base.refusals import Refused
-from yilian.base.times import DAY_S, day_of, month_days, month_of
+from yilian.base.times import day_of, month_days, month_of
 from yilian.contracts import access
 from yilian.wallet.evidence import Evidence, Proven
 from yilian.wallet.findings import Fault, Finding, month_text
@@ -172,9 +172,7 @@ class _Log:
             self._grant_line(grant, proven, opened)
             number = opened + 1
         since_s = mine[-1].transaction.header.exp_s - access.ISSUED_S_MAX if mine else grant.given_at_s - SKEW_S
-        until_s = min(self._question.now_s + 1, grant.expires_at_s)
-        if grant.revoked_at_s is not None:
-            until_s = min(until_s, grant.revoked_at_s + DAY_S)  # by then the ledger has the revocation
+        until_s = min(self._question.now_s + 1, grant.expires_at_s)  # not sooner where we revoked: that it was entered is a carrier's word
         days = range(day_of(since_s), day_of(until_s - 1) + 1)
         self._absent(series, number, grant_tag(grant.control_key, number), days)
 
