@@ -220,22 +220,39 @@ def replace_patient(scope):
     return replace(scope, patient_id=None) if scope.types == frozenset() else scope
 
 
+MILD = Scope(patient_id="a", labels_denied=frozenset({"R"}))
+
+
 def test_an_older_version_is_judged_by_what_it_was(tmp_path):
     with store_at(tmp_path) as store:
         put(store, observation("o", "a", effectiveDateTime="2021-06-01", **labelled("R")))
-        put(store, observation("o", "a", effectiveDateTime="2021-06-01"))
         put(store, observation("o", "b", effectiveDateTime="2021-06-01"))
-        mild = Scope(patient_id="a", labels_denied=frozenset({"R"}))
-        assert [v.version_id for v in store.history("Observation", "o", scope=mild).versions] == [2]
-        assert store.history("Observation", "o", scope=mild).total == 1
-        assert store.vread("Observation", "o", "2", mild).version_id == 2
-        for version in "13":
+        put(store, observation("o", "a", effectiveDateTime="2021-06-01"))
+        assert [v.version_id for v in store.history("Observation", "o", scope=MILD).versions] == [3]
+        assert store.history("Observation", "o", scope=MILD).total == 1
+        assert store.vread("Observation", "o", "3", MILD).version_id == 3
+        for version in "12":
             with pytest.raises(NotFound):
-                store.vread("Observation", "o", version, mild)
-        with pytest.raises(NotFound):
-            store.read("Observation", "o", mild)
+                store.vread("Observation", "o", version, MILD)
         with pytest.raises(NotFound):
             store.history("Observation", "o", scope=Scope(patient_id="c"))
+
+
+@pytest.mark.parametrize("now", [("a", labelled("R")), ("b", {})], ids=["restricted since", "was filed under the wrong patient"])
+def test_an_older_version_is_judged_by_what_the_record_is_now_too(tmp_path, now):
+    with store_at(tmp_path) as store:
+        put(store, observation("o", "a", effectiveDateTime="2021-06-01"))
+        assert store.vread("Observation", "o", "1", MILD).version_id == 1
+        put(store, observation("o", now[0], effectiveDateTime="2021-06-01", **now[1]))
+        for version in "12":
+            with pytest.raises(NotFound):
+                store.vread("Observation", "o", version, MILD)
+        with pytest.raises(NotFound):
+            store.history("Observation", "o", scope=MILD)
+        for wider in ((), ("Observation",)):
+            page = store.history(*wider, scope=MILD)
+            assert (page.versions, page.total) == ((), 0)
+        assert [v.version_id for v in store.history("Observation", "o").versions] == [2, 1]
 
 
 def test_a_deletion_is_gone_inside_and_unknown_outside(tmp_path):

@@ -14,11 +14,12 @@ COUNT_MAX = 1_000
 
 
 def _visible(core: Core, scope: Scope) -> Sql:
-    """Return the condition on both a version's own columns and its resource's type.
+    """Return the condition on a version's own columns and on its resource as it stands now.
 
-    An older version is judged by what it was: who was its patient, when it happened, how it was labelled then.
+    An older version is judged by what it was (who was its patient, when it happened, how it was labelled then) *and* by what the
+    newest is: who had a record restricted, or moved to the patient whom it is about, did not mean its history to stay open.
     """
-    return all_of([core.selector.visible(scope, "v"), core.selector.of_types(scope, "r")])
+    return all_of([core.selector.visible(scope, "v"), core.selector.visible(scope, "r"), core.selector.of_types(scope, "r")])
 
 
 def history(
