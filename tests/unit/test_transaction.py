@@ -170,10 +170,32 @@ def test_a_payload_of_very_many_items_is_refused_before_time_is_spent_on_it():
 
 
 def test_a_header_has_512_bytes_at_most():
-    widest = Header(b"n" * 32, b"k" * 32, "m" * 32, "s" * 320, 1_800_000_000, 7)
-    padded = Header(b"n" * 32, b"k" * 32, "m" * 32, "s" * (320 + HEADER_SIZE_BYTES_MAX - len(widest.encoded())), 1_800_000_000, 7)
+    widest = Header(b"n" * 32, CARRIER.kid, "m" * 32, "s" * 320, 1_800_000_000, 7)
+    padded = Header(b"n" * 32, CARRIER.kid, "m" * 32, "s" * (320 + HEADER_SIZE_BYTES_MAX - len(widest.encoded())), 1_800_000_000, 7)
     assert len(padded.encoded()) == HEADER_SIZE_BYTES_MAX
     assert parse_header(padded.encoded()) == padded
     with pytest.raises(Malformed) as no:
         parse_header(Header(padded.network, padded.kid, padded.issuer, padded.subject + "s", padded.exp_s, padded.nonce).encoded())
     assert str(no.value) == "NOT_OUR_HEADER"
+
+
+@pytest.mark.parametrize(
+    ("place", "written"),
+    [
+        (b"\xa6\x01\x27", b"\xa6\xf5\x27"),  # label 1 as `true`, which Python calls equal
+        (b"\xa6\x01\x27", b"\xa6\x01\xf9\xc8\x00"),  # alg -8 as the float -8.0
+        (b"\x0f\xa3\x01", b"\x0f\xa3\xf5"),  # claim 1 as `true`
+        (b"\x04\x50", b"\x04\x51\x00"),  # a kid of 17 bytes
+        (b"\x04\x1a\x6b", b"\x04\xfa\x6b"),  # exp as a float
+    ],
+)
+def test_what_python_calls_equal_is_still_another_header(place, written):
+    assert HEADER.encoded().count(place) == 1
+    with pytest.raises(Malformed):
+        parse_header(HEADER.encoded().replace(place, written))
+
+
+def test_what_approvers_signed_is_cut_out_of_the_payload():
+    for approvers in ([], [PATIENT], [PATIENT, OTHER, CARRIER]):
+        read = parse(sign(CARRIER, HEADER, 300, BODY | {40: [1, {2: b"x"}]}, approvers))
+        assert read.approved_bytes() == approval_message(HEADER.encoded(), act_bytes(300, BODY | {40: [1, {2: b"x"}]}))

@@ -65,8 +65,34 @@ def decode(data: bytes, items_max: int | None = None) -> Value:
 
     Raises   Malformed
     """
+    value = _loaded(data)
+    if items_max is not None and len(data) > items_max and _has_more_items(value, items_max):  # an item takes a byte or more
+        raise Malformed("TOO_MANY_ITEMS")
+    _check(value)
+    if cbor2.dumps(value) != data:
+        raise Malformed("NOT_DETERMINISTIC")
+    return value
+
+
+def decode_to_check(data: bytes) -> Value:
+    """Return what `data` encodes as `decode` does, but with no look at types and map keys: for a caller that checks every one of them.
+
+    Beware of what Python calls equal: True is 1, and -8.0 is -8.
+
+    Raises   Malformed
+    """
+    value = _loaded(data)
     try:
-        value = cbor2.loads(
+        if cbor2.dumps(value) == data:
+            return value
+    except (cbor2.CBOREncodeError, TypeError, ValueError) as error:
+        raise Malformed(type(error).__name__) from error
+    raise Malformed("NOT_DETERMINISTIC")
+
+
+def _loaded(data: bytes) -> Value:
+    try:
+        return cbor2.loads(
             data,
             max_depth=DEPTH_MAX,
             allow_indefinite=False,
@@ -76,12 +102,6 @@ def decode(data: bytes, items_max: int | None = None) -> Value:
         )
     except (cbor2.CBORDecodeError, TypeError, ValueError, OverflowError) as error:
         raise Malformed(type(error).__name__) from error
-    if items_max is not None and len(data) > items_max and _has_more_items(value, items_max):  # an item takes a byte or more
-        raise Malformed("TOO_MANY_ITEMS")
-    _check(value)
-    if cbor2.dumps(value) != data:
-        raise Malformed("NOT_DETERMINISTIC")
-    return value
 
 
 def _has_more_items(value: Value, items_max: int) -> bool:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from yilian.base import cose
-from yilian.base.codec import Malformed, decode, encode
-from yilian.base.keys import PUBLIC_KEY_SIZE, SIGNATURE_SIZE, SigningKey
+from yilian.base.codec import Malformed, decode, decode_to_check, encode
+from yilian.base.keys import KID_SIZE, PUBLIC_KEY_SIZE, SIGNATURE_SIZE, SigningKey
 from yilian.base.merkle import leaf_hash
 from yilian.base.refusals import Reason, Refused, require
 
@@ -32,6 +32,15 @@ _APPROVAL_PROTECTED = encode({cose.ALG: cose.EDDSA, cose.CONTENT_TYPE: APPROVAL_
 
 _HEADER_LABELS = [cose.ALG, cose.CONTENT_TYPE, cose.KID, cose.CWT_CLAIMS, cose.NETWORK, cose.NONCE]  # all of them, in bytewise order
 _CLAIM_LABELS = [cose.CLAIM_ISS, cose.CLAIM_SUB, cose.CLAIM_EXP]
+
+ACT_HEAD = b"\x82"  # CBOR: an array of two
+APPROVAL_SIZE_BYTES = len(encode([bytes(PUBLIC_KEY_SIZE), bytes(SIGNATURE_SIZE)]))  # always the same; up to 23 of them have a head of 1
+
+_KID_FROM = len(encode({cose.ALG: cose.EDDSA, cose.CONTENT_TYPE: CONTENT_TYPE, cose.KID: b""}))
+_KID_TO = _KID_FROM + KID_SIZE
+# The beginning of every header but its kid, to the byte: label 1 and alg here, so that no `true` or -8.0 passes for 1 or -8.
+_HEADER_HEAD = b"\xa6" + encode({cose.ALG: cose.EDDSA, cose.CONTENT_TYPE: CONTENT_TYPE, cose.KID: bytes(KID_SIZE)})[1:_KID_FROM]
+_CLAIMS_HEAD = bytes([cose.CWT_CLAIMS, 0xA3, cose.CLAIM_ISS])
 
 Approval = tuple[bytes, bytes]  # public key, signature
 
@@ -80,8 +89,9 @@ class Transaction:
         return cose.to_be_signed(self.protected, self.payload)
 
     def approved_bytes(self) -> bytes:
-        """Return what each approver signed."""
-        return approval_message(self.protected, act_bytes(self.kind, self.body))
+        """Return what each approver signed. `[kind, body]` is cut from the payload, whose bytes are the only ones that it can have."""
+        end = len(self.payload) - 1 - len(self.approvals) * APPROVAL_SIZE_BYTES
+        return approval_message(self.protected, ACT_HEAD + self.payload[1:end])
 
 
 def act_bytes(kind: int, body: dict[int, Any]) -> bytes:
@@ -124,18 +134,28 @@ def parse(data: bytes) -> Transaction:
     """
     require(len(data) <= TRANSACTION_SIZE_BYTES_MAX, Reason.TOO_LARGE, size_bytes=len(data))
     try:
-        outer = cose.parse_sign1(data)
-        payload = outer.payload or b""
+        protected, payload, signature = _parse_envelope(data)
         require(len(payload) <= PAYLOAD_SIZE_BYTES_MAX, Reason.TOO_LARGE, size_bytes=len(payload))
-        header = parse_header(outer.protected)
+        header = parse_header(protected)
         kind, body, approvals = _parse_payload(payload)
     except Malformed as error:
         raise Refused(Reason.BAD_BYTES) from error
-    require(not outer.unprotected and len(outer.signature) == SIGNATURE_SIZE, Reason.BAD_BYTES)
     require(len(approvals) <= APPROVALS_MAX, Reason.TOO_MANY_APPROVALS, approvals=len(approvals))
     if len(approvals) > 1:
         require(len({key for key, _ in approvals}) == len(approvals), Reason.APPROVED_TWICE)
-    return Transaction(leaf_hash(data), header, outer.protected, payload, outer.signature, kind, body, approvals)
+    return Transaction(leaf_hash(data), header, protected, payload, signature, kind, body, approvals)
+
+
+def _parse_envelope(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return (protected, payload, signature) of a Sign1 with an empty unprotected header."""
+    if data[:2] != cose.SIGN1_HEAD:
+        raise Malformed("NOT_A_SIGN1")
+    protected, unprotected, payload, signature = decode_to_check(data[1:])
+    if unprotected != {} or type(protected) is not bytes or type(payload) is not bytes or type(signature) is not bytes:
+        raise Malformed("NOT_A_TRANSACTION")
+    if len(signature) != SIGNATURE_SIZE:
+        raise Malformed("NOT_A_TRANSACTION")
+    return protected, payload, signature
 
 
 def parse_header(protected: bytes) -> Header:
@@ -145,15 +165,17 @@ def parse_header(protected: bytes) -> Header:
     """
     if len(protected) > HEADER_SIZE_BYTES_MAX:
         raise Malformed("NOT_OUR_HEADER")
-    header = cose.parse_protected(protected)
+    if not protected.startswith(_HEADER_HEAD) or not protected.startswith(_CLAIMS_HEAD, _KID_TO):
+        raise Malformed("NOT_OUR_HEADER")
+    header = decode_to_check(protected)
     claims = header.get(cose.CWT_CLAIMS)
     if list(header) != _HEADER_LABELS or type(claims) is not dict or list(claims) != _CLAIM_LABELS:
         raise Malformed("NOT_OUR_HEADER")
-    alg, content_type, kid, _, network, nonce = header.values()
     issuer, subject, exp_s = claims.values()
-    is_typed = type(kid) is bytes and type(network) is bytes and type(issuer) is str and type(subject) is str
-    is_numbered = type(nonce) is int and 0 <= nonce <= NONCE_MAX and type(exp_s) is int and exp_s >= 0
-    if alg != cose.EDDSA or content_type != CONTENT_TYPE or not is_typed or not is_numbered:
+    kid, network, nonce = header[cose.KID], header[cose.NETWORK], header[cose.NONCE]
+    is_typed = type(network) is bytes and type(issuer) is str and type(subject) is str
+    is_numbered = type(nonce) is int and 0 <= nonce <= NONCE_MAX and type(exp_s) is int and 0 <= exp_s <= NONCE_MAX
+    if not is_typed or not is_numbered:
         raise Malformed("NOT_OUR_HEADER")
     if not (0 < len(issuer) <= MEMBER_ID_LENGTH_MAX and issuer.isascii()):
         raise Malformed("NOT_OUR_HEADER")
