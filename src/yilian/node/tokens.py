@@ -172,6 +172,7 @@ class Tokens:
             else:
                 claims = jose.verified(assertion, presented)
                 expected = str(claims.get("iss", ""))
+                demand(expected != OWN_CLIENT, No.ASSERTION_NOT_VALID)  # a member of that name is not the member's own software
                 row = self._members.active(self._members.final().view, expected)
                 binding = jose.from_text(str(header["jwk"].get("binding", "")))
                 is_bound = is_signed(row.node_key, binding_statement(self._keys.network, expected, presented), binding)
