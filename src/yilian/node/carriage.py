@@ -30,6 +30,9 @@ CARRIED: Final = frozenset(
 HEADER_S: Final = 300  # a person reads a screen and signs; at most one hour ahead (design 02)
 OWN_HEADER_S: Final = 90  # of an access entry: at most 120 s after issue (design 03), less what block time may lag
 AHEAD_MAX: Final = WINDOW - 1_024  # nonces reserved beyond the highest spent, with room for those in flight
+STRANGERS_AHEAD_MAX: Final = WINDOW // 2
+"""Of these, what is reserved for whoever asks. The rest is the member's own: else headers that nobody uses would end its own acts, and with
+them everything that moves the window on."""
 
 
 @dataclass(slots=True)
@@ -54,7 +57,7 @@ class Carriage:
 
         Refuses  NONCES_EXHAUSTED
         """
-        return self._reserve(kind_name, lasts_s).protected
+        return self._reserve(kind_name, lasts_s, AHEAD_MAX).protected
 
     def header_for(self, kind_name: str) -> bytes:
         """Return the protected bytes of a fresh envelope for whoever asked.
@@ -62,7 +65,7 @@ class Carriage:
         Refuses  KIND_NOT_CARRIED, NONCES_EXHAUSTED
         """
         demand(kind_name in CARRIED, No.KIND_NOT_CARRIED)
-        reserved = self._reserve(kind_name, HEADER_S)
+        reserved = self._reserve(kind_name, HEADER_S, STRANGERS_AHEAD_MAX)
         self._forget_ended()
         self._reserved[reserved.protected] = reserved
         return reserved.protected
@@ -94,9 +97,9 @@ class Carriage:
         except (EngineStopped, ConnectionError, TimeoutError) as stopped:
             raise NodeRefused(No.LEDGER_UNREACHABLE) from stopped
 
-    def _reserve(self, kind_name: str, lasts_s: int) -> _Reserved:
+    def _reserve(self, kind_name: str, lasts_s: int, ahead_max: int) -> _Reserved:
         highest = highest_spent(self._engine.read(), self._keys.node_key.kid)
-        demand(self._last < highest + AHEAD_MAX, No.NONCES_EXHAUSTED)
+        demand(self._last < highest + ahead_max, No.NONCES_EXHAUSTED)
         self._last = max(self._last, highest) + 1
         header = Header(
             self._keys.network, self._keys.node_key.kid, self._member, kind_name, self._members.final().now_s + lasts_s, self._last
