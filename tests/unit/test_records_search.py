@@ -388,3 +388,16 @@ def test_every_expression_of_r4_compiles_but_three():
         "MolecularSequence.referenceseqid-window-coordinate",
     ]
     assert len(definitions.types()) == 146
+
+
+def test_a_cursor_of_numbers_that_no_row_has_is_refused(tmp_path):
+    import base64
+
+    from yilian.records import BadQuery, parse_query
+
+    with store_at(tmp_path) as store:
+        for numbers in ("[18446744073709551615,0]", "[0,9223372036854775808]", "[-1,0]", "[true,0]"):
+            cursor = base64.urlsafe_b64encode(numbers.encode()).decode()
+            for asked in (lambda: store.search(parse_query("Observation", ""), cursor=cursor), lambda: store.history(cursor=cursor)):  # noqa: B023
+                with pytest.raises(BadQuery):
+                    asked()

@@ -24,6 +24,8 @@ INCLUDED_MAX: Final = 2_000
 ITERATIONS_MAX: Final = 4
 _IN_COLUMNS: Final = frozenset({"_id", "_lastUpdated"})
 SUBSETTED: Final = '{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}'
+_ROW_MAX: Final = 2**63 - 1
+"""What SQLite's integers hold."""
 _LAST: Final = "\U0010ffff"
 
 
@@ -82,7 +84,7 @@ def opened(cursor: str | None) -> tuple[int, int]:
         return 0, 0
     try:
         after, offset = orjson.loads(base64.urlsafe_b64decode(cursor))
-        if not (type(after) is int and type(offset) is int and after >= 0 and offset >= 0):
+        if not (type(after) is int and type(offset) is int and 0 <= after <= _ROW_MAX and 0 <= offset <= _ROW_MAX):
             raise BadQuery("The page's cursor is not one of ours.")
     except (binascii.Error, ValueError, TypeError) as error:
         raise BadQuery("The page's cursor is not one of ours.") from error

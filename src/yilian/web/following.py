@@ -26,7 +26,8 @@ from yilian.web.answers import CBOR, NO_STORE, body_of, hex_of, node_of
 
 FRAME_LENGTH_BYTES: Final = 4
 KEY_LENGTH_MAX: Final = 64
-HEIGHT_MAX: Final = 2**63
+HEIGHT_MAX: Final = 2**62
+HEIGHT_DIGITS_MAX: Final = 19
 
 
 async def genesis(request: Request) -> Response:
@@ -37,7 +38,7 @@ async def genesis(request: Request) -> Response:
 async def blocks(request: Request) -> Response:
     """Answer with all final blocks above a height, in frames."""
     text = request.query_params.get("since", "0")
-    if not (text.isascii() and text.isdigit() and int(text) < HEIGHT_MAX):
+    if not (text.isascii() and text.isdigit() and len(text) <= HEIGHT_DIGITS_MAX and int(text) < HEIGHT_MAX):
         raise NodeRefused(No.NOT_UNDERSTOOD)
     is_followed = "follow" in request.query_params
     frames = _frames(node_of(request), int(text), request.app.state.closing, is_followed=is_followed)
