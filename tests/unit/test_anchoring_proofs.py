@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from tests.worlds import World, receipt_key, seed
+from tests.worlds import World, node_key, receipt_key, seed
 from yilian.base import labels
+from yilian.base.codec import decode, encode
 from yilian.base.digests import mac, sha256
 from yilian.base.merkle import EMPTY_ROOT, inclusion_path, leaf_hash, root
+from yilian.base.shapes import pack
+from yilian.base.transaction import Header, sign
 from yilian.contracts import anchor, consent
 from yilian.ledger import (
     Anchored,
@@ -17,6 +20,7 @@ from yilian.ledger import (
     NotProven,
     RecordProof,
     inclusion,
+    parse_record_proof,
     receipt,
     root_at,
     sign_checkpoint,
@@ -55,6 +59,15 @@ class AnchoredWorld(World):
         (result,) = self.commit(self.transaction("anchor.tick", tick, carrier)).results
         assert (result.reason, result.facts) == (0, {})
         return result.index
+
+    def enter_unjudged(self, data):
+        """Put bytes into the log that no honest member would have let in."""
+        index = self.chain.log.size
+        log, nodes = self.chain.log.grown([leaf_hash(data)])
+        self.chain = replace(self.chain, height=self.chain.height + 1, log=log)
+        self.nodes.at.update({(level, place): digest for level, place, digest in nodes})
+        self.leaves.append(data)
+        return index
 
     def exported(self, index, genesis=None):
         log = (self.chain.log.size, root_at(self.nodes, self.chain.log.size))
@@ -149,6 +162,28 @@ def test_every_flipped_bit_of_the_file_is_found(world):
             verify_record(changed)
 
 
-def test_bytes_that_are_no_such_file_are_said_to_be_none():
+def test_a_file_reads_back_and_names_its_form(world):
+    proof = world.proof(world.tick())
+    assert decode(proof.encoded()) == ["yilian-record-1", pack(proof)]
+    assert parse_record_proof(proof.encoded()) == proof
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80", encode(["yilian-record-2", b""]), encode(["yilian-record-1", b""])])
+def test_bytes_that_are_no_such_file_are_said_to_be_none(data):
     with pytest.raises(NotProven, match="not a record's proof"):
-        verify_record(b"\x80")
+        verify_record(data)
+
+
+@pytest.mark.parametrize("k", [b"", bytes(31), bytes(33)])
+def test_what_commits_to_the_bytes_has_32_of_its_own(world, k):
+    """HMAC fills a short key up with zeros: without the check two keys would open one commitment."""
+    with pytest.raises(NotProven, match="k has not 32 bytes"):
+        verify_record(replace(world.proof(world.tick()), k=k).encoded())
+
+
+def test_a_tick_that_says_nothing_that_rules_could_read_anchors_nothing(world):
+    signer = node_key("clinic-1")
+    forged = sign(signer, Header(world.network, signer.kid, "clinic-1", "anchor.tick", world.now_s + 60, 900), 40, {1: bytes(32)})
+    index = world.enter_unjudged(forged)
+    with pytest.raises(NotProven, match=rf"entry {index}: 16 BAD_SHAPE\(field=2\)"):
+        verify_record(world.proof(index).encoded())

@@ -8,6 +8,7 @@ from yilian.base.codec import Malformed, decode, encode
 from yilian.base.digests import labelled, sha256
 from yilian.base.keys import SigningKey, is_signed
 from yilian.ledger import parse_answer, sign_answer
+from yilian.ledger.answers import StateAnswer, sign_day
 
 KEY, OTHER, NETWORK = SigningKey(b"r" * 32), SigningKey(b"o" * 32), b"n" * 32
 PRESENT = sign_answer(KEY, NETWORK, (9, 1_000), (b"c/key", b"value"))
@@ -59,3 +60,11 @@ def test_an_answer_reads_back_and_other_bytes_do_not():
         parts[position] = wrong
         with pytest.raises(Malformed):
             parse_answer(encode(parts))
+
+
+def test_an_answer_about_a_day_carries_the_root_over_its_tags_as_it_is():
+    day_key, digest = b"t/\x00\x00\x50\x00", sha256(b"tags")
+    day = sign_day(KEY, NETWORK, (9, 1_000), day_key, digest)
+    assert day == StateAnswer(NETWORK, 9, 1_000, day_key, digest, KEY.kid, day.signature)
+    assert day.is_signed_by(KEY.public_key)
+    assert parse_answer(day.encoded()) == day

@@ -7,14 +7,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worlds import KINDS, MEMBERS, STARTED_AT_S, World, key, make_genesis, node_key, seed
-from yilian.base.codec import decode, encode
+from yilian.base.codec import Malformed, decode, encode
 from yilian.base.digests import sha256
-from yilian.base.keys import SigningKey
+from yilian.base.keys import SigningKey, is_signed
 from yilian.base.merkle import leaf_hash, root
 from yilian.base.refusals import Reason
 from yilian.base.transaction import Header, act_bytes, approve, assemble, parse, sign
 from yilian.contracts import access, anchor, consent, directory, referral
-from yilian.ledger import BlockHeader, Frontier, VersionMissing, apply, lthash, parse_chain, parse_daily_leaf, screen
+from yilian.ledger import (
+    BlockHeader,
+    Frontier,
+    Rows,
+    VersionMissing,
+    apply,
+    daily,
+    lthash,
+    parse_chain,
+    parse_daily_leaf,
+    screen,
+    screening,
+)
 from yilian.ledger.nonces import PREFIX as NONCES
 
 DAY_S = 86_400
@@ -199,6 +211,25 @@ def test_facts_screened_before_are_used_only_while_the_key_table_says_the_same()
     assert [(r.reason, r.facts) for r in world.apply(data, known=known).results] == [(Reason.UNKNOWN_KEY, {"kid": kid})]
 
 
+def test_a_signature_that_was_checked_before_is_not_checked_again(monkeypatch):
+    world, checked = World(), []
+    data = world.transaction("anchor.tick", TICK)
+    known = {data: screen(world.network, directory.key_table(world.rows), data)}
+    monkeypatch.setattr(screening, "is_signed", lambda *asked: checked.append(asked[0]) or is_signed(*asked))
+    assert [r.reason for r in world.apply(data, known=known).results] == [0]
+    assert checked == []
+    assert [r.reason for r in world.apply(data).results] == [0]
+    assert checked == [node_key("clinic-1").public_key]
+
+
+def test_a_chain_remembers_who_may_carry_as_its_state_says_it():
+    world = World()
+    assert world.commit().chain.keys == directory.key_table(world.rows)
+    assert world.act("directory.suspend", directory.Suspend("clinic-1", bytes(32)), carrier="regulator-1") == (0, {})
+    assert node_key("clinic-1").kid not in world.chain.keys
+    assert world.chain.keys == directory.key_table(world.rows)
+
+
 def test_a_member_suspended_earlier_in_the_block_carries_nothing_after():
     world = World()
     tick = world.transaction("anchor.tick", TICK)
@@ -251,22 +282,22 @@ def test_an_access_by_grant_uses_the_grant_and_enters_the_access_together():
 
 
 @pytest.mark.parametrize(
-    ("changes", "approvers", "reason"),
+    ("changes", "approvers", "reason", "facts"),
     [
-        ({"grant": None}, ("holder", "requester"), Reason.BAD_SHAPE),
-        ({"grant": bytes(32)}, ("holder", "requester"), Reason.NO_SUCH_GRANT),
-        ({}, ("requester",), Reason.NOT_APPROVED_BY_HOLDER_KEY),
-        ({}, ("holder",), Reason.NOT_APPROVED_BY_REQUESTER_KEY),
-        ({"opens": False}, ("holder", "requester"), Reason.SESSION_ENDED),
-        ({"memo": b"x"}, ("holder", "requester"), Reason.MEMO_SIZE_WRONG),
+        ({"grant": None}, ("holder", "requester"), Reason.BAD_SHAPE, {"field": 2}),
+        ({"grant": bytes(32)}, ("holder", "requester"), Reason.NO_SUCH_GRANT, {}),
+        ({}, ("requester",), Reason.NOT_APPROVED_BY_HOLDER_KEY, {}),
+        ({}, ("holder",), Reason.NOT_APPROVED_BY_REQUESTER_KEY, {}),
+        ({"opens": False}, ("holder", "requester"), Reason.SESSION_ENDED, {"session_until_s": 0}),
+        ({"memo": b"x"}, ("holder", "requester"), Reason.MEMO_SIZE_WRONG, {"memo_size_bytes": 0}),
     ],
 )
-def test_an_access_that_is_not_lawful_leaves_grant_and_tags_as_they_were(changes, approvers, reason):
+def test_an_access_that_is_not_lawful_leaves_grant_and_tags_as_they_were(changes, approvers, reason, facts):
     world = World()
     given_grant(world)
     before = dict(world.rows.rows)
     message, _ = entry(**changes)
-    assert world.act("access.record", message, "hospital-1", [key("g", role) for role in approvers])[0] == reason
+    assert world.act("access.record", message, "hospital-1", [key("g", role) for role in approvers]) == (reason, facts)
     assert {k: v for k, v in world.rows.rows.items() if not k.startswith(NONCES)} == {
         k: v for k, v in before.items() if not k.startswith(NONCES)
     }
@@ -376,6 +407,35 @@ def test_the_root_of_a_day_is_over_its_tags_in_ascending_order():
     applied = world.commit()
     assert applied.days[0].tags == tuple(tags)
     assert parse_daily_leaf(applied.leaves[0]).access_root == root([leaf_hash(tag) for tag in tags])
+
+
+class Watched(Rows):
+    """Remembers what was scanned."""
+
+    def scan(self, prefix):
+        self.scanned = [*getattr(self, "scanned", []), prefix]
+        return super().scan(prefix)
+
+
+def test_only_the_first_block_of_a_day_looks_through_the_tags():
+    """There are as many as accesses in two days: to look through them in every block is what no network could afford."""
+    world = World()
+    for later_s, looks in ((0, False), (DAY_S, True)):
+        rows = Watched(world.rows.rows)
+        apply(rows, world.chain, BlockHeader(1, (world.now_s + later_s) * 1_000, "clinic-1"), [])
+        assert (access.TAG_PREFIX in rows.scanned) is looks
+
+
+def test_old_tags_go_up_to_the_last_of_the_day_before_yesterday():
+    old, kept = access.TAG_PREFIX + (98).to_bytes(4, "big"), access.TAG_PREFIX + (99).to_bytes(4, "big")
+    rows = Rows({old: b"", old + b"\xff" * 16: b"", kept: b"", kept + bytes(16): b""})
+    assert daily.drop_old_tags(rows, 100) == {old: None, old + b"\xff" * 16: None}
+
+
+@pytest.mark.parametrize("wrong", [["daily", b"n", 1, b"", b""], ["day", b"n", 1, b""], ["day", b"n", "1", b"", b""], {}])
+def test_other_bytes_are_no_daily_leaf(wrong):
+    with pytest.raises(Malformed, match="NOT_A_DAILY_LEAF"):
+        parse_daily_leaf(encode(wrong))
 
 
 # equivocation

@@ -71,6 +71,15 @@ def test_anything_else_is_no_genesis(data, why):
     assert str(no.value) == why
 
 
+def test_a_founder_may_have_no_power():
+    assert parse_genesis(with_founder(7, 0)).members[1].power == 0
+
+
+def test_a_chain_is_printed_without_its_two_thousand_bytes_and_its_key_table():
+    chain = replace(start(GENESIS)[0], keys={b"k" * 16: ("clinic-1", bytes(32))})
+    assert repr(chain) == f"Chain(network={GENESIS.network_id!r}, height=0, time_ms={STARTED_AT_S * 1_000}, log={Frontier()!r})"
+
+
 def test_the_first_chain_is_empty_and_stands_at_the_start():
     chain, writes = start(GENESIS)
     assert (chain.network, chain.height, chain.time_ms, chain.log) == (GENESIS.network_id, 0, STARTED_AT_S * 1_000, Frontier())

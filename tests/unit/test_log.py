@@ -6,7 +6,7 @@ import pytest
 
 from yilian.base.codec import Malformed
 from yilian.base.merkle import EMPTY_ROOT, inclusion_path, is_consistent, is_included, leaf_hash, root
-from yilian.ledger.log import Frontier, consistency, inclusion, root_at
+from yilian.ledger.log import Frontier, consistency, frontier_of, inclusion, root_at
 
 LEAVES = [leaf_hash(number.to_bytes(2, "big")) for number in range(70)]
 
@@ -91,9 +91,17 @@ def test_every_older_log_is_proven_to_be_the_beginning_of_every_newer(grown):
 def test_a_frontier_has_a_peak_for_each_bit_of_its_size():
     with pytest.raises(Malformed):
         Frontier(3, (bytes(32),))
-    with pytest.raises(Malformed):
-        Frontier(-1, ())
+    for peaks in ((), (bytes(32),)):  # Python counts one bit in -1
+        with pytest.raises(Malformed):
+            Frontier(-1, peaks)
     assert Frontier().root() == EMPTY_ROOT
+
+
+@pytest.mark.parametrize("peak", [bytes(31), bytes(33), "p" * 32, 32, None])
+def test_a_peak_is_a_digest_and_nothing_else(peak):
+    assert frontier_of(1, [bytes(32)]) == Frontier(1, (bytes(32),))
+    with pytest.raises(Malformed, match="NOT_A_FRONTIER"):
+        frontier_of(1, [peak])
 
 
 @pytest.mark.parametrize(("index", "size"), [(-1, 3), (3, 3), (0, 0)])

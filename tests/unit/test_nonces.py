@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yilian.base.refusals import Reason, Refused
-from yilian.ledger.nonces import PAGE_BITS, PREFIX, WINDOW, Windows, highest_spent
+from yilian.ledger.nonces import PAGE_BITS, PREFIX, RESTART_SKIP, WINDOW, Windows, highest_spent
 from yilian.ledger.overlay import Rows
 
 KID, OTHER = b"k" * 16, b"o" * 16
@@ -66,6 +66,12 @@ def test_the_first_and_the_last_nonce_inside_and_outside(first, then, answer):
     assert apart.rows == together.rows
 
 
+def test_a_node_that_starts_again_skips_4096_nonces_and_stays_inside_the_window():
+    rows = Rows()
+    assert spend(rows, 5, 5 + RESTART_SKIP) == [None, None]
+    assert highest_spent(rows, KID) == 4_101
+
+
 def test_a_key_that_spent_nothing_leaves_no_row_and_keys_do_not_touch_each_other():
     rows = Rows()
     assert spend(rows, WINDOW + 1) == [(Reason.NONCE_TOO_FAR, {"highest": 0})]
@@ -95,6 +101,23 @@ def test_a_page_that_leaves_within_one_block_is_not_written_back():
     rows = Rows()
     spend(rows, 5, WINDOW, WINDOW + PAGE_BITS - 1)
     assert b"n/" + KID + bytes(8) not in rows.rows
+
+
+def test_a_page_whose_last_nonce_is_still_inside_is_written_back_in_the_same_block():
+    rows = Rows()
+    assert spend(rows, 5, WINDOW, WINDOW + PAGE_BITS - 2) == [None, None, None]
+    assert rows.rows[b"n/" + KID + bytes(8)] == bytes([32]) + bytes(127)
+
+
+def test_a_page_is_deleted_once():
+    rows = Rows()
+    spend(rows, 5)
+    spend(rows, WINDOW)
+    for nonce, deleted in ((WINDOW + PAGE_BITS - 1, [b"n/" + KID + bytes(8)]), (WINDOW + PAGE_BITS, [])):
+        windows = Windows(rows)
+        windows.spend(KID, nonce)
+        assert [key for key, value in windows.writes().items() if value is None] == deleted
+        rows.take(windows.writes())
 
 
 def test_pages_that_left_the_window_are_deleted():

@@ -105,10 +105,23 @@ def test_everything_that_a_checkpoint_says_is_signed(change):
     assert not replace(CHECKPOINT, **change).is_signed_by(KEY.public_key)
 
 
+def test_a_signature_under_another_keys_name_is_not_the_members():
+    unsigned = replace(CHECKPOINT, kid=CARRIER.kid)
+    signature = KEY.sign(cose.to_be_signed(unsigned.protected(), unsigned.root))
+    assert not replace(unsigned, signature=signature).is_signed_by(KEY.public_key)
+
+
+def test_an_empty_log_at_the_very_start_can_be_signed():
+    first = sign_checkpoint(KEY, "clinic-1", NETWORK, (0, root([])), 0, 0)
+    assert parse_checkpoint(first.encoded()) == first
+    assert first.is_signed_by(KEY.public_key)
+
+
 def test_a_checkpoint_reads_back_and_other_bytes_do_not():
     assert parse_checkpoint(CHECKPOINT.encoded()) == CHECKPOINT
+    detached = cose.Sign1(CHECKPOINT.protected(), {}, None, CHECKPOINT.signature).encoded()
     unprotected = cose.Sign1(CHECKPOINT.protected(), {1: 2}, CHECKPOINT.root, CHECKPOINT.signature).encoded()
-    for wrong in (RECEIPT, FULL, b"", STATEMENTS[0], unprotected):
+    for wrong in (RECEIPT, FULL, b"", STATEMENTS[0], unprotected, detached):
         with pytest.raises(Malformed):
             parse_checkpoint(wrong)
 
@@ -125,6 +138,7 @@ def test_a_checkpoint_reads_back_and_other_bytes_do_not():
         (15, {1: "m", 2: "00", 6: -1}),
         (15, {1: "m", 2: "00"}),
         (15, []),
+        (15, [1, 2, 6]),
         (395, 2),
         (-70003, -1),
         (-70003, "9"),
@@ -146,19 +160,21 @@ def test_a_proof_with_another_tree_size_is_refused_by_us():
 
 
 @pytest.mark.parametrize(
-    "proof",
+    ("proof", "why"),
     [
-        encode([7, INDEX]),
-        encode([7, INDEX, [b"short"]]),
-        encode([7, INDEX, [1]]),
-        encode({1: 2}),
-        b"\xff",
-        encode([7, 7, []]),
-        encode([7, -1, []]),
+        (encode([7, INDEX]), "NOT_AN_INCLUSION_PROOF"),
+        (encode([7, INDEX, [b"short"]]), "NOT_AN_INCLUSION_PROOF"),
+        (encode([7, INDEX, [1]]), "NOT_AN_INCLUSION_PROOF"),
+        (encode({1: 2}), "NOT_AN_INCLUSION_PROOF"),
+        (b"\xff", "CBORDecodeError"),
+        (encode([7, 7, []]), "PATH_LEADS_NOWHERE"),
+        (encode([7, -1, []]), "PATH_LEADS_NOWHERE"),
     ],
 )
-def test_a_proof_of_another_form_is_refused(proof):
-    assert not accepts(receipt_with(proof), LEAVES[INDEX])
+def test_a_proof_of_another_form_is_refused(proof, why):
+    with pytest.raises(Malformed) as no:
+        open_receipt(receipt_with(proof), LEAVES[INDEX])
+    assert str(no.value) == why
 
 
 def receipt_with(proof):
@@ -172,6 +188,8 @@ def receipt_with(proof):
         ({396: {-1: [b"", b""]}}, None),
         ({396: {-2: []}}, None),
         ({396: []}, None),
+        ({396: [-1]}, None),
+        ({396: 1}, None),
         ({395: {-1: []}}, None),
         ({}, None),
         ({396: {-1: [encode([7, INDEX, inclusion_path(LEAVES, INDEX)])]}}, b"payload"),

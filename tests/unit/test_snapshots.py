@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yilian.base.codec import Malformed, encode
+from yilian.base.codec import Malformed, decode, encode
 from yilian.base.digests import sha256
 from yilian.ledger import lthash, snapshots
 from yilian.ledger.chain import Chain
@@ -45,6 +45,19 @@ def test_no_chunk_is_larger_than_the_limit_unless_one_row_is():
     _, parts = offer([*ROWS, (b"b", bytes(1_000))])
     assert [len(part) > 400 for part in parts] == [False] * (len(parts) - 1) + [True]
     assert list(chunks([])) == []
+    large = [(b"a", bytes(1_000)), (b"b", bytes(1_000))]
+    assert [decode(part) for part in chunks(large)] == [[list(row)] for row in large]
+
+
+def test_every_chunk_holds_as_much_as_the_first():
+    rows = [(bytes([n]), bytes(200 - 1 - 11)) for n in range(6)]  # two to a chunk, exactly
+    assert [len(decode(part)) for part in chunks(rows)] == [2, 2, 2]
+
+
+def test_the_first_row_may_have_any_key_but_the_empty_one():
+    rows = [(b"\x00", b"lowest"), (b"a", b"")]
+    chain = replace(CHAIN, lanes=lthash.changed(lthash.EMPTY, [], rows))
+    assert restored(*offer(rows, chain), app_hash=chain.app_hash) == (chain, rows)
 
 
 def test_a_chunk_is_closed_before_the_row_that_would_pass_eight_megabytes(monkeypatch):
@@ -94,6 +107,8 @@ def test_chunks_altered_swapped_missing_or_too_many_are_rejected():
         (encode([[b"a", b""], [b"a", b""]]), "out of order"),
         (encode([[b"", b""]]), "out of order"),
         (encode({1: 2}), "not a list of rows"),
+        (encode({}), "not a list of rows"),
+        (encode(5), "not a list of rows"),
         (encode([[b"a"]]), "not a list of rows"),
         (encode([["a", b""]]), "not a list of rows"),
         (b"\xff", "not a list of rows"),
@@ -121,3 +136,10 @@ def test_bytes_that_are_no_manifest_are_malformed(data):
 def test_a_manifest_reads_back():
     manifest = Manifest(b"n" * 32, 3, 4, LOG, (b"d" * 32,))
     assert parse_manifest(manifest.encoded()) == manifest
+    assert decode(manifest.encoded()) == ["yilian-snapshot-1", b"n" * 32, 3, 4, 11, list(LOG.peaks), [b"d" * 32]]
+
+
+@pytest.mark.parametrize("named", [[1], [b"d" * 32, "d" * 32], [None]])
+def test_a_manifest_names_its_chunks_by_digests_only(named):
+    with pytest.raises(Malformed, match="NOT_A_MANIFEST"):
+        parse_manifest(encode(["yilian-snapshot-1", b"n" * 32, 3, 4, 0, [], named]))

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.worlds import MEMBERS, World, key, make_genesis, receipt_key
-from yilian.base.codec import Malformed, encode
+from tests.worlds import MEMBERS, World, key, make_genesis, node_key, receipt_key
+from yilian.base.codec import Malformed, decode, encode
 from yilian.base.merkle import inclusion_path, leaf_hash, root
-from yilian.contracts import anchor, directory
+from yilian.base.transaction import Header, sign
+from yilian.contracts import anchor, consent, directory
 from yilian.ledger import (
     Consistency,
     Export,
@@ -152,12 +153,15 @@ def test_wrong_index_no_receipt_foreign_receipt_and_disorder_fail(region):
     fails(region.export(Item(1, transparent(region.leaves[1], [region.receipt(0)]))), "entry 1: ")
     fails(region.export(item, region.item(0)), "entry 0 stands out of order")
     fails(region.export(item, item), "entry 1 stands out of order")
+    fails(region.export(replace(item, index=-1)), "entry -1 stands out of order")
     fails(region.export(), "holds no entry")
     fails(region.export(region.item(1, signer=key("stranger"))), "receipt of clinic-1 is not signed by a key of that member")
     fails(region.export(region.item(1, members=("nobody",))), "receipt of nobody is not signed")
     fails(b"", "not an export")
     fails(encode(["yilian-export-1", b"", [], []]), "not an export")
     fails(region.export(item), "another network", network=bytes(32))
+    nobody_votes = make_genesis(members=[replace(member, power=0) for member in MEMBERS])
+    fails(Export(nobody_votes.encoded(), (item,)).encoded(), "no network begins with this genesis")
 
 
 def test_a_statement_of_a_key_that_genesis_does_not_know_fails(region):
@@ -166,6 +170,31 @@ def test_a_statement_of_a_key_that_genesis_does_not_know_fails(region):
     region.leaves.append(data)
     region.after[3] = (4, 4, region.now_s)
     fails(region.export(region.item(3)), "entry 3: 4 UNKNOWN_KEY")
+
+
+def test_a_members_signature_for_another_network_vouches_for_nothing_here(region):
+    size, *at = region.after[0]
+    log = (size, root(region.hashes(size)))
+    elsewhere = sign_checkpoint(receipt_key("clinic-1"), "clinic-1", b"m" * 32, log, *at)
+    item = Item(0, transparent(region.leaves[0], [receipt(elsewhere, 0, inclusion_path(region.hashes(size), 0))]))
+    fails(region.export(item), "entry 0: the receipt of clinic-1 is not signed by a key of that member")
+
+
+def test_an_entry_of_a_kind_that_no_rules_know_fails(region):
+    signer, index = node_key("clinic-1"), region.chain.log.size
+    region.leaves.append(sign(signer, Header(region.network, signer.kid, "clinic-1", "anchor.tick", region.now_s + 60, 900), 999, {}))
+    region.after[index] = (index + 1, 9, region.now_s)
+    fails(region.export(region.item(index)), "entry 3: no kind 999 was ever accepted by these rules")
+
+
+def test_an_entry_of_another_contract_is_proven_without_those_before_it(region):
+    control = key("control")
+    until_s = (region.now_s // 86_400 + 2) * 86_400
+    give = consent.Give(control.public_key, b"h" * 32, b"r" * 32, b"c" * 32, until_s, 1, None)
+    region.enter("consent.give", give, approvers=[control])
+    revoked = region.enter("consent.revoke", consent.Revoke(control.public_key), approvers=[control])
+    (entry,) = verify(region.export(region.item(revoked))).entries
+    assert (entry.index, entry.kind, entry.approvals) == (revoked, "consent.revoke", 1)
 
 
 def test_two_signed_roots_of_one_size_are_a_split_view(region):
@@ -218,6 +247,23 @@ def test_a_rotated_receipt_key_is_followed_and_the_old_one_no_longer_counts(regi
     fails(region.export(region.item(tick, signer=new_key)), "receipt of clinic-1 is not signed by a key of that member")
 
 
+@pytest.mark.parametrize(
+    ("operator", "members", "is_quorum"),
+    [
+        ("clinic-1", ("clinic-1", "hospital-1", "hospital-2"), False),  # one of the two others
+        ("clinic-1", ("clinic-1", "hospital-2", "regulator-1"), True),
+        ("", ("clinic-1", "hospital-1", "hospital-2"), False),  # two of three
+        ("", ("clinic-1", "hospital-2", "regulator-1"), True),
+    ],
+)
+def test_a_suspended_members_receipt_counts_for_no_quorum(operator, members, is_quorum):
+    region = Region(make_genesis(operator=operator))
+    suspended = region.enter("directory.suspend", directory.Suspend("hospital-1", bytes(32)), carrier="regulator-1")
+    tick = region.enter("anchor.tick", TICK)
+    report = verify(region.export(region.item(suspended), region.item(tick, members)))
+    assert (report.entries[1].signers, report.entries[1].is_quorum) == (members, is_quorum)
+
+
 def test_a_history_with_an_entry_left_out_fails(region):
     entries = rotate(region, key("new"))
     fails(region.export(region.item(entries[1])), "an entry before it that changed the directory is missing")
@@ -236,6 +282,8 @@ def test_a_suspended_member_carries_nothing_after_its_suspension(region):
 def test_an_export_reads_back(region):
     export = Export(region.genesis.encoded(), (region.item(0),), (region.consistency(1, 3),))
     assert parse_export(export.encoded()) == export
+    proof, item = export.consistency[0], export.items[0]
+    assert decode(export.encoded()) == ["yilian-export-1", export.genesis, [[0, item.statement]], [[1, 3, list(proof.path)]]]
     assert split_transparent(export.items[0].statement)[0] == region.leaves[0]
     for wrong in (["yilian-export-2", b"", [], []], ["yilian-export-1", b"", [[0]], []], ["yilian-export-1", b"", [], [[0, 1, [2]]]], []):
         with pytest.raises(Malformed):
