@@ -11,7 +11,7 @@ export PYTHON
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: run-env ## the region's story, then keep serving; ONCE=1 stop after it, RECORDS=DIR real bundles, NETWORK=4 over validators
+demo: run-env $(if $(NETWORK),cometbft) ## the region's story, then keep serving; ONCE=1 stop after it, RECORDS=DIR real bundles, NETWORK=4 over validators
 	@$(BIN)/yilian demo $(if $(ONCE),--once) $(if $(RECORDS),--records "$(RECORDS)") $(if $(NETWORK),--network "$(NETWORK)") $(ARGS)
 
 test: dev-env ## every test, the slow ones too (about 2 cores; TESTS=tests/unit narrows it)

@@ -2,6 +2,7 @@
 
 Eight members, each with a node of its own on a loopback port, over one ledger; practitioners' keys and patients' wallets in processes of
 their own; people, charts and keys from a seed. After the story the region keeps serving until Ctrl-C, and says what to try next.
+With --network 4 no single member orders: four of them validate with CometBFT, and each keeps a ledger of its own.
 """
 
 import argparse
@@ -15,10 +16,12 @@ from yilian.cli.progress import Bar
 
 if TYPE_CHECKING:
     from yilian.sim.narrator import Narrator
+    from yilian.sim.region import Ordering
     from yilian.sim.settling import Town
 
 SUMMARY = "start a simulated region and tell its story"
 PATIENTS_MAX = 5_000
+VALIDATORS = range(4, 9)  # of four, one may fail; there are eight members
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +32,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="people, charts and keys follow from it (default %(default)s)")
     parser.add_argument("--patients", type=int, default=300, metavar="N", help="default %(default)s, of 2 to 5000")
-    parser.add_argument("--port", type=int, metavar="N", help="first of eight ports (default: free ones)")
+    parser.add_argument("--port", type=int, metavar="N", help="first of eight ports, and of two more a validator (default: free ones)")
+    parser.add_argument("--network", type=int, metavar="N", help="that many of the members validate, 4 to 8 (default: one orders alone)")
     parser.add_argument(
         "--records", type=Path, metavar="DIR", help="import these FHIR files into hospital-1, and use one of their patients"
     )
@@ -58,8 +62,11 @@ def run(options: argparse.Namespace, output: Output) -> None:
 def _check(options: argparse.Namespace) -> None:
     if not 2 <= options.patients <= PATIENTS_MAX:  # noqa: PLR2004 - the two whom the story tells of
         raise Misused(f"--patients takes 2 to {PATIENTS_MAX}")
-    if options.port is not None and not 1 <= options.port <= 65_528:  # noqa: PLR2004 - eight ports
-        raise Misused("--port takes 1 to 65528")
+    if options.network is not None and options.network not in VALIDATORS:
+        raise Misused(f"--network takes {VALIDATORS[0]} to {VALIDATORS[-1]}: with fewer validators than four, none may fail")
+    last = 65_536 - 8 - 2 * (options.network or 0)  # eight nodes, two ports a validator
+    if options.port is not None and not 1 <= options.port <= last:
+        raise Misused(f"--port takes 1 to {last}")
     if options.records is not None and not options.records.exists():
         raise Misused(f"there is no {options.records}")
     if options.home is not None and options.home.is_dir() and any(options.home.iterdir()):
@@ -109,7 +116,7 @@ async def _town(stack: AsyncExitStack, options: argparse.Namespace, home: Path, 
 
     narrator.say("区域启动中……", "The region starts ...")
     people = make_population(options.seed, options.patients, now_s=int(time.time()))
-    region = await stack.enter_async_context(running(home, options.seed, choose_ports(options.port)))
+    region = await stack.enter_async_context(running(home, options.seed, choose_ports(options.port), _ordering(options)))
     seats = await stack.enter_async_context(seated(home, options.seed))
     with Bar("settling", 2 * len(people)) as bar:
         done = {"charts": 0, "enrolled": 0}
@@ -119,6 +126,16 @@ async def _town(stack: AsyncExitStack, options: argparse.Namespace, home: Path, 
             bar.to(sum(done.values()), 2 * len(people))
 
         return await stack.enter_async_context(settled(region, seats, people, options.seed, progress))
+
+
+def _ordering(options: argparse.Namespace) -> "Ordering":
+    from yilian.sim.region import OPERATED
+
+    if options.network is None:
+        return OPERATED
+    from yilian.sim.validators import validating
+
+    return validating(options.network, options.seed, None if options.port is None else options.port + 8)
 
 
 def _founded(town: "Town", narrator: "Narrator", elapsed_ms: float) -> None:
@@ -131,4 +148,6 @@ def _founded(town: "Town", narrator: "Narrator", elapsed_ms: float) -> None:
         f"Eight members, a node each, one ledger; {len(town.people)} patients, {charts} charts that stay where they are, wallets enrolled.",
     )
     narrator.fact("network", region.network.hex())
+    if region.founded.seats:
+        narrator.fact("validators", f"{', '.join(region.founded.seats)}; more than two thirds of them decide, nobody alone")
     narrator.fact("ready", f"{elapsed_ms / 1_000:.1f} s; {chain.log.size} entries, none about a patient")

@@ -1,6 +1,6 @@
-"""A region in one process: every member's node on a loopback port of its own, all over one embedded ledger. Nodes talk over HTTP only.
+"""A region in one process: every member's node on a loopback port of its own, over one ledger. Nodes talk over HTTP only.
 
-Engine   any factory of an engine for the region's genesis: `embedded` is the default; validators plug in here.
+Orders   one operator with an embedded ledger, by default; or validators (`validators.validating`).
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from yilian.engines import Engine
 from yilian.engines.embedded import EmbeddedEngine
@@ -19,11 +19,22 @@ from yilian.sim.founding import Founded, found_region
 from yilian.sim.members import MEMBERS
 from yilian.web import serve
 
+if TYPE_CHECKING:
+    from yilian.engines.consortium import Seat
+
 LOOPBACK: Final = "127.0.0.1"
 LEDGER: Final = "ledger"
 
 # From a founded region to the engine of each member, by id; one engine may serve them all.
 EngineFactory = Callable[[Path, Founded], AbstractAsyncContextManager[Mapping[str, Engine]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """Who orders a region's transactions: the seats of its validators, which genesis must name (none: one operator), and their engines."""
+
+    seats: Mapping[str, "Seat"]
+    open: EngineFactory
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +68,42 @@ async def embedded(home: Path, founded: Founded) -> AsyncIterator[Mapping[str, E
         await engine.close()
 
 
+OPERATED: Final = Ordering({}, embedded)
+
+
 def choose_ports(base: int | None) -> dict[str, int]:
     """Return a port for each member: from `base` upwards, or such as are free now.
 
     Raises   OSError, if the machine has none
     """
-    if base is not None:
-        return {one.id: base + number for number, one in enumerate(MEMBERS)}
-    held = [socket.socket() for _ in MEMBERS]
+    ports = free_ports(len(MEMBERS)) if base is None else range(base, base + len(MEMBERS))
+    return {one.id: port for one, port in zip(MEMBERS, ports, strict=True)}
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports on loopback that nobody listens on now.
+
+    Raises   OSError, if the machine has none
+    """
+    held = [socket.socket() for _ in range(count)]
     try:
         for one in held:
             one.bind((LOOPBACK, 0))
-        return {member.id: one.getsockname()[1] for member, one in zip(MEMBERS, held, strict=True)}
+        return [one.getsockname()[1] for one in held]
     finally:
         for one in held:
             one.close()
 
 
 @asynccontextmanager
-async def running(home: Path, seed: int, ports: Mapping[str, int], engine: EngineFactory = embedded) -> AsyncIterator[Region]:
+async def running(home: Path, seed: int, ports: Mapping[str, int], ordering: Ordering = OPERATED) -> AsyncIterator[Region]:
     """Found a region in an empty `home` and serve it until the block is left.
 
     Raises   VaultExists, FileExistsError (the home is not empty); CannotListen; EngineStopped
     """
-    founded = await asyncio.to_thread(found_region, home, seed, clock_ms() // 1_000, ports)
+    founded = await asyncio.to_thread(found_region, home, seed, clock_ms() // 1_000, ports, ordering.seats)
     async with AsyncExitStack() as stack:
-        engines = await stack.enter_async_context(engine(home, founded))
+        engines = await stack.enter_async_context(ordering.open(home, founded))
         nodes: dict[str, Node] = {}
         urls: dict[str, str] = {}
         for one in MEMBERS:
