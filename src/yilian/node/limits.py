@@ -24,6 +24,7 @@ class Limit:
 
 
 HEADERS: Final = Limit("headers", 600, 12_000)  # a wallet needs one per act; the window of 65,536 nonces lasts for minutes of this
+SUBMISSIONS: Final = Limit("submissions", 600, 12_000)  # one for each header; a header that is not spent can be offered any number of acts
 GRANT_KEYS: Final = Limit("grant keys", 300, 3_000)  # each is one fsync of the vault
 REVOCATIONS: Final = Limit("revocations", 600, 6_000)
 ASSERTIONS: Final = Limit("assertions", 1_200, 12_000)
@@ -51,6 +52,6 @@ class Limits:
         level = min(per_minute * 60, level + per_minute * max(0, now_s - at_s))
         if level < 60:  # noqa: PLR2004 - one request costs 60, a minute adds 60 per allowed request
             raise NodeRefused(No.TOO_MANY_REQUESTS, per_minute=per_minute)
-        if len(self._levels) >= ADDRESSES_MAX:
-            self._levels.clear()
+        if len(self._levels) >= ADDRESSES_MAX:  # strangers with very many addresses start anew; all of them together do not
+            self._levels = {key: held for key, held in self._levels.items() if not key[1]}
         self._levels[name, address] = (level - 60, now_s)

@@ -34,6 +34,7 @@ async def header(request: Request) -> Response:
 async def submit(request: Request) -> Response:
     """Carry what was approved in an envelope of ours."""
     node = node_of(request)
+    node.limits.spend(limits.SUBMISSIONS, address_of(request))
     match await decoded_of(request):
         case [bytes(protected), bytes(act), [*approvals]]:
             pairs = [_approval(item) for item in approvals]
