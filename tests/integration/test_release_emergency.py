@@ -195,3 +195,13 @@ async def test_a_token_never_authorises_by_itself(here):
     assert (no.value.no, no.value.facts) == (No.TOKEN_SAYS_ANOTHER, {})
     assert emergency.COSIGN_S == 900
     assert isinstance(reading, Reading)
+
+
+async def test_nobody_asks_through_a_list_of_people_who_is_known_here(here, monkeypatch):
+    """An offer that is never approved enters nothing; but it says that somebody of this name has a chart."""
+    monkeypatch.setattr(emergency.limits, "EMERGENCIES", replace(emergency.limits.EMERGENCIES, per_minute=3))
+    session = await break_glass(here)
+    assert session.status == 200
+    answers = [(await break_glass(here, HANDLE + str(number))).refusal for number in range(4)]
+    assert answers == ["9031 NO_SUCH_PATIENT"] * 2 + [f"{int(No.TOO_MANY_REQUESTS)} TOO_MANY_REQUESTS"] * 2
+    assert (await break_glass(here)).status == 200  # who is being treated is not held up

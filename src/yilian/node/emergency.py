@@ -14,6 +14,7 @@ from yilian.base.artefacts import intent_statement
 from yilian.base.keys import is_signed
 from yilian.base.terms import ORDINARY
 from yilian.contracts.access import SESSION_S, Basis
+from yilian.node import limits
 from yilian.node.asking import ReleaseCall
 from yilian.node.member import Node
 from yilian.node.members import Finality
@@ -32,15 +33,18 @@ AFTER_P2: Final = ("R", "V")  # design 04: labels that open only after P2
 async def by_emergency(call: ReleaseCall, asker: Who, target: Target, final: Finality, node: Node) -> Right:
     """Return the right that an emergency gives: the set, of one patient, without a grant.
 
-    Refuses  NO_GRANT, REASON_MISSING, NOT_FOR_EMERGENCIES, NO_SUCH_PATIENT
+    Refuses  NO_GRANT, REASON_MISSING, NOT_FOR_EMERGENCIES, TOO_MANY_REQUESTS, NO_SUCH_PATIENT
     """
     demand(call.read.purpose == EMERGENCY_PURPOSE, No.NO_GRANT)
     demand(call.reason is not None and len(call.reason.strip()) >= REASON_LENGTH_MIN, No.REASON_MISSING)
     system, value = emergency_handle(target)
     patients = _exact(node, system, value)
+    known = node.charts.of_patient(patients[0]) if len(patients) == 1 else None
+    session, is_cosigned = (None, False) if known is None else live_session(asker.member.id, known.id, final.now_s, node)
+    if session is None:  # an offer says that the patient is known here, and enters nothing: nobody asks through a list of people
+        node.limits.spend(limits.EMERGENCIES, asker.member.id)
     demand(len(patients) == 1, No.NO_SUCH_PATIENT)
     chart = await node.charts.meet(patients[0])
-    session, is_cosigned = live_session(asker.member.id, chart.id, final.now_s, node)
     labels = frozenset((*ORDINARY, *(AFTER_P2 if is_cosigned else ())))
     scope = Scope(from_s=final.now_s - RESULTS_S, labels_allowed=labels, patient_id=chart.patient_id)
     return Right(Basis.EMERGENCY, chart, scope, asker.member.node_key, opens=session is None, session=session, is_cosigned=is_cosigned)

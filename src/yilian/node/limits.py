@@ -28,6 +28,7 @@ SUBMISSIONS: Final = Limit("submissions", 600, 12_000)  # one for each header; a
 GRANT_KEYS: Final = Limit("grant keys", 300, 3_000)  # each is one fsync of the vault
 REVOCATIONS: Final = Limit("revocations", 600, 6_000)
 ASSERTIONS: Final = Limit("assertions", 1_200, 12_000)
+EMERGENCIES: Final = Limit("emergencies", 20, 400)  # by member, not address: openings asked for; a day has about as many (emergency_cap)
 PATIENT_READS: Final = Limit("patient reads", 600, 12_000)
 
 
