@@ -15,7 +15,7 @@ from yilian.base.refusals import Reason, Refused
 from yilian.base.shapes import pack, unpack
 from yilian.base.transaction import act_bytes, approve
 from yilian.contracts import access, consent, directory
-from yilian.node import No, NodeRefused, release
+from yilian.node import No, NodeRefused, release, releases
 from yilian.node.asking import ReleaseCall
 from yilian.node.carriage import act_of
 from yilian.node.tokens import Asker
@@ -311,10 +311,8 @@ async def test_an_offer_made_anew_after_the_session_opens_no_other_without_prese
     here.clock.go(87)  # the envelope ends, and the session has
     before = consent.read(here.engine.read(), control_key)
     with pytest.raises(NodeRefused) as no:
-        offer = await prepare(here, reading)
-        approval = approve(here.requester.keys.grant_key(before.requester_key), offer.protected, offer.act)
-        await release.release(reading.read.request_id, approval, asker(here, control_key), here.holder)
-    assert no.value.no is No.PRESENCE_REQUIRED
+        await prepare(here, reading)
+    assert (no.value.no, no.value.facts) == (No.PRESENCE_REQUIRED, {})
     after = consent.read(here.engine.read(), control_key)
     assert (after.uses, after.entries) == (before.uses, before.entries) == (1, 1)
 
@@ -560,6 +558,31 @@ async def test_an_offer_that_nobody_approves_does_not_hold_up_the_next(here):
     assert received.status == 200
     row = here.holder.journal.one("SELECT tag FROM releases WHERE entry_index = ?", (received.entry_index,))
     assert access.entry(here.engine.read(), received.entry_index).tag == row[0]
+
+
+async def test_what_was_sent_takes_nobodys_place_and_one_requester_not_all(here, monkeypatch):
+    """Sent releases used to hold their places for two minutes: 33 a second were all that a holder could serve."""
+    monkeypatch.setattr(releases, "OPEN_EACH_MAX", 3)
+    control_key = await here.give(here.ann)
+    await here.read(OBSERVATIONS, control_key, patient=here.ann)
+    for _ in range(5):
+        assert (await here.read(OBSERVATIONS, control_key)).status == 200
+    for _ in range(3):
+        await prepare(here, here.signed(OBSERVATIONS, control_key))  # offered, never approved
+    assert refusal(await here.read(OBSERVATIONS, control_key)) == (429, f"{int(No.TOO_MANY_REQUESTS)} TOO_MANY_REQUESTS")
+    own = here.ann.wallet.read_own(here.ann.state, HOLDER, OBSERVATIONS, here.now_s, a_request_id())
+    answer = await here.client.post(here.running.urls[HOLDER] + "/patient/read", content=pack(own))
+    assert answer.status_code == 200
+
+
+async def test_one_requester_does_not_fill_the_holders_memory(here, monkeypatch):
+    control_key = await here.give(here.ann)
+    await here.read(OBSERVATIONS, control_key, patient=here.ann)
+    monkeypatch.setattr(releases, "OPEN_EACH_SIZE_BYTES_MAX", 10)
+    await prepare(here, here.signed(OBSERVATIONS, control_key))  # however large, if it is the only one
+    with pytest.raises(NodeRefused) as no:
+        await prepare(here, here.signed(OBSERVATIONS, control_key))
+    assert no.value.no is No.TOO_MANY_REQUESTS
 
 
 # --- telling the patient

@@ -155,8 +155,7 @@ async def _dropped(prepared: Prepared, node: Node) -> None:
 
 def forget(prepared: Prepared, node: Node) -> None:
     """Take a release out of memory; its row stays."""
-    node.releases.open.pop(prepared.request_id, None)
-    node.releases.leave(prepared)
+    node.releases.forget(prepared)
 
 
 # --- call (b): steps 5 to 7
@@ -313,6 +312,7 @@ async def _sent(prepared: Prepared, committed: Committed, index: int, node: Node
     released = Released(answer.status, answer.media_type, answer.body, prepared.salt, index, committed.id, until_ms)
     now_s = node.members.now_s()
     await node.releases.sending(prepared, released, notice_of(prepared, index, node), now_s)
+    asyncio.get_running_loop().call_later(SEND_S + 1, forget, prepared, node)  # its row answers from then on
     return released
 
 

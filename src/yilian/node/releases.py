@@ -23,7 +23,9 @@ from yilian.node.schema import Stage
 NO_OFFER: Final = Offer(b"", b"", b"", b"", b"")  # until one is made
 SEND_S: Final = 30  # design 04 step 6: bytes leave until block time + 30 s
 PREPARED_S: Final = 120  # how long an offer waits for its approval, and a request id may be prepared again after a restart
-OPEN_MAX: Final = 4_000  # prepared at a time: a bound on memory
+OPEN_MAX: Final = 4_000  # prepared and not yet sent, at a time: a bound on memory
+OPEN_EACH_MAX: Final = 1_000  # of these, for one requester: it does not take the others' places
+OPEN_EACH_SIZE_BYTES_MAX: Final = 256 * 1024 * 1024  # their bodies, unless it is one alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Releases:
     open: dict[bytes, Prepared] = field(default_factory=dict)
     lanes: dict[bytes, Lane] = field(default_factory=dict)
     _next: dict[tuple[bytes, int], int] = field(default_factory=dict)
+    _unsent_sizes: dict[str, dict[bytes, int]] = field(default_factory=dict)
     _preparing: dict[bytes, asyncio.Lock] = field(default_factory=dict)
 
     @asynccontextmanager
@@ -126,7 +129,10 @@ class Releases:
 
         Refuses  PRESENCE_USED, TOO_MANY_REQUESTS
         """
-        demand(len(self.open) < OPEN_MAX, No.TOO_MANY_REQUESTS)
+        theirs = self._unsent_sizes.setdefault(prepared.requester, {})
+        is_small = not theirs or sum(theirs.values()) + len(prepared.answer.body) <= OPEN_EACH_SIZE_BYTES_MAX
+        all_open = sum(len(each) for each in self._unsent_sizes.values())
+        demand(is_small and len(theirs) < OPEN_EACH_MAX and all_open < OPEN_MAX, No.TOO_MANY_REQUESTS)
         context, patient_id = prepared.request_id, prepared.chart.patient_id
         row = (
             prepared.request_id,
@@ -172,6 +178,13 @@ class Releases:
 
         await self.journal.write(insert)
         self.open[prepared.request_id] = prepared
+        theirs[prepared.request_id] = len(prepared.answer.body)
+
+    def forget(self, prepared: Prepared) -> None:
+        """Take a release out of memory; its row stays."""
+        self.open.pop(prepared.request_id, None)
+        self._unsent_sizes.get(prepared.requester, {}).pop(prepared.request_id, None)
+        self.leave(prepared)
 
     async def submitted(self, prepared: Prepared, transaction: bytes) -> None:
         """Write SUBMITTED with the whole transaction: durable before it is sent to the ledger (design 04: the outbox)."""
@@ -212,6 +225,7 @@ class Releases:
 
         await self.journal.write(update)
         prepared.released = released
+        self._unsent_sizes.get(prepared.requester, {}).pop(prepared.request_id, None)
 
     async def resumed(self, row: Row, notice: bytes, at_s: int) -> bool:
         """Write SENDING and the patient's notice for an entry of an earlier life, once; say whether it counts as released now."""
