@@ -1,4 +1,5 @@
-"""Why an engine stops: one class per cause, each with a sentence that says what to do. Nothing acknowledged is lost by any of them.
+"""Why an engine stops, or does not order now: one class per cause, each with a sentence that says what to do. Nothing acknowledged is
+lost by any of them.
 
 Source   design 02 "Errors".
 """
@@ -122,6 +123,18 @@ class AnswerNotKept(EngineStopped):
         super().__init__(
             f"the operator said that transaction {transaction_id.hex()[:16]} is final in block {height}, but that block does not hold it: "
             "keep the answer and this node's data as evidence, and ask the other members"
+        )
+
+
+class NotOrdering(RuntimeError):
+    """The network makes no blocks now. The engine goes on: it answers again as soon as the network does."""
+
+    def __init__(self, since_s: int) -> None:
+        """Say for how long."""
+        self.since_s = since_s
+        super().__init__(
+            f"the network has made no block for {since_s} s, so nothing can be final: a third of its validators or more cannot be reached. "
+            "A transaction that was on its way may still be committed; submit the same bytes again to learn what became of it"
         )
 
 

@@ -15,7 +15,7 @@ from yilian.base.keys import PUBLIC_KEY_SIZE, SIGNATURE_SIZE
 from yilian.base.kinds import Kind, by_number
 from yilian.base.transaction import APPROVALS_MAX, Approval, Header, act_bytes, assemble
 from yilian.contracts import access, anchor, consent, directory, referral
-from yilian.engines import Committed, Engine, EngineStopped
+from yilian.engines import Committed, Engine, EngineStopped, NotOrdering
 from yilian.ledger import RESTART_SKIP, WINDOW, highest_spent
 from yilian.node.keys import Keys
 from yilian.node.members import Members
@@ -73,7 +73,7 @@ class Carriage:
     async def carry(self, protected: bytes, act: bytes, approvals: Sequence[Approval]) -> Committed:
         """Return what became of an act that was approved in a header of ours.
 
-        Refuses  HEADER_NOT_KNOWN, NOT_UNDERSTOOD, LEDGER_UNREACHABLE
+        Refuses  HEADER_NOT_KNOWN, NOT_UNDERSTOOD, LEDGER_UNREACHABLE, NETWORK_MAKES_NO_BLOCKS
         """
         demand(protected in self._reserved, No.HEADER_NOT_KNOWN)
         kind, _ = read_act(act)
@@ -90,12 +90,14 @@ class Carriage:
     async def submit(self, transaction: bytes) -> Committed:
         """Return what became of a transaction, once final and durable here.
 
-        Refuses  LEDGER_UNREACHABLE
+        Refuses  LEDGER_UNREACHABLE; NETWORK_MAKES_NO_BLOCKS, and then it may still be committed: the same bytes learn what became of it
         """
         try:
             return await self._engine.submit(transaction)
         except (EngineStopped, ConnectionError, TimeoutError) as stopped:
             raise NodeRefused(No.LEDGER_UNREACHABLE) from stopped
+        except NotOrdering as halted:
+            raise NodeRefused(No.NETWORK_MAKES_NO_BLOCKS, since_s=halted.since_s) from halted
 
     def _reserve(self, kind_name: str, lasts_s: int, ahead_max: int) -> _Reserved:
         highest = highest_spent(self._engine.read(), self._keys.node_key.kid)

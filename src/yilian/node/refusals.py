@@ -83,6 +83,7 @@ class No(IntEnum):
     STORAGE_FAILED = 9121
     HOLDER_UNREACHABLE = 9122
     SHUTTING_DOWN = 9123
+    NETWORK_MAKES_NO_BLOCKS = 9124
     # the shape of what was sent
     NOT_UNDERSTOOD = 9130
     # receipts and anchors
@@ -132,6 +133,7 @@ _UNAVAILABLE = {
     No.STORAGE_FAILED,
     No.HOLDER_UNREACHABLE,
     No.SHUTTING_DOWN,
+    No.NETWORK_MAKES_NO_BLOCKS,
     No.NONCES_EXHAUSTED,
     No.RECEIPT_NOT_AVAILABLE,
 }

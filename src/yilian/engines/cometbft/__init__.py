@@ -9,7 +9,6 @@ from yilian.engines.cometbft.engine import CometBftEngine
 from yilian.engines.cometbft.faults import (
     BinaryMissing,
     KeepsDying,
-    NotOrdering,
     OutOfStep,
     PortInUse,
     RestoredAlone,
@@ -18,6 +17,7 @@ from yilian.engines.cometbft.faults import (
 )
 from yilian.engines.cometbft.rpc import Rpc, Unreachable
 from yilian.engines.cometbft.settings import HOME, NotAHome, Seat, Trust, read_ports, write_home
+from yilian.engines.faults import NotOrdering
 
 __all__ = [
     "HOME",

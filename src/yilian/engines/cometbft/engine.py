@@ -22,14 +22,13 @@ from typing import Self
 from yilian.base.refusals import Reason, Refused
 from yilian.base.transaction import transaction_id
 from yilian.engines.cometbft.application import Application
-from yilian.engines.cometbft.faults import NotOrdering
 from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX, BATCH_TRANSACTIONS_MAX, pack
 from yilian.engines.cometbft.process import Process
 from yilian.engines.cometbft.rpc import Rpc, Taken, Unreachable
 from yilian.engines.cometbft.server import Server
 from yilian.engines.cometbft.settings import SOCKET, read_ports
 from yilian.engines.cometbft.snapshots import EVERY, Snapshots
-from yilian.engines.faults import EngineClosed
+from yilian.engines.faults import EngineClosed, NotOrdering
 from yilian.engines.protocol import Block, Committed
 from yilian.engines.replica import Replica, answer_of
 from yilian.engines.served import Served

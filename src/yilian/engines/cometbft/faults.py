@@ -69,14 +69,3 @@ class KeepsDying(EngineStopped):
     def __init__(self, status: int, log: Path, last: str) -> None:
         """Quote its last line."""
         super().__init__(f"CometBFT ended {status} again and again right after its start; its last line in {log} is: {last}")
-
-
-class NotOrdering(RuntimeError):
-    """The network makes no blocks now. The engine goes on: it answers again as soon as the network does."""
-
-    def __init__(self, since_s: int) -> None:
-        """Say for how long."""
-        super().__init__(
-            f"the network has made no block for {since_s} s, so nothing can be final: a third of its validators or more cannot be reached. "
-            "A transaction that was on its way may still be committed; submit the same bytes again to learn what became of it"
-        )
