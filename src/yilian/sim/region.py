@@ -4,6 +4,7 @@ Orders   one operator with an embedded ledger, by default; or validators (`valid
 """
 
 import asyncio
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 LOOPBACK: Final = "127.0.0.1"
 LEDGER: Final = "ledger"
+PORTS: Final = range(12_000, 32_000)  # below those that the system gives to outgoing connections, so that none takes one meanwhile
 
 # From a founded region to the engine of each member, by id; one engine may serve them all.
 EngineFactory = Callable[[Path, Founded], AbstractAsyncContextManager[Mapping[str, Engine]]]
@@ -85,14 +87,17 @@ def free_ports(count: int) -> list[int]:
 
     Raises   OSError, if the machine has none
     """
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for one in held:
-            one.bind((LOOPBACK, 0))
-        return [one.getsockname()[1] for one in held]
-    finally:
-        for one in held:
-            one.close()
+    found: list[int] = []
+    for port in secrets.SystemRandom().sample(PORTS, len(PORTS)):
+        if len(found) == count:
+            return found
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+        found.append(port)
+    raise OSError(f"no {count} free ports between {PORTS.start} and {PORTS.stop}")
 
 
 @asynccontextmanager
