@@ -199,3 +199,13 @@ def test_what_approvers_signed_is_cut_out_of_the_payload():
     for approvers in ([], [PATIENT], [PATIENT, OTHER, CARRIER]):
         read = parse(sign(CARRIER, HEADER, 300, BODY | {40: [1, {2: b"x"}]}, approvers))
         assert read.approved_bytes() == approval_message(HEADER.encoded(), act_bytes(300, BODY | {40: [1, {2: b"x"}]}))
+
+
+@pytest.mark.parametrize(("labels", "claims"), [({-70001}, set()), ({-70002}, set()), (set(), {2}), (set(), {4}), ({15}, {1})])
+def test_a_label_that_only_equals_the_label_is_not_it(labels, claims):
+    said = cbor2.loads(HEADER.encoded())
+    said[15] = {float(label) if label in claims else label: value for label, value in said[15].items()}
+    data = cbor2.dumps({float(label) if label in labels else label: value for label, value in said.items()})
+    with pytest.raises(Malformed) as no:
+        parse_header(data)
+    assert str(no.value) == "NOT_OUR_HEADER"

@@ -171,6 +171,8 @@ def parse_header(protected: bytes) -> Header:
     claims = header.get(cose.CWT_CLAIMS)
     if list(header) != _HEADER_LABELS or type(claims) is not dict or list(claims) != _CLAIM_LABELS:
         raise Malformed("NOT_OUR_HEADER")
+    if {*map(type, header), *map(type, claims)} != {int}:  # -70001.0 equals -70001, and no other reader would take it for that
+        raise Malformed("NOT_OUR_HEADER")
     issuer, subject, exp_s = claims.values()
     kid, network, nonce = header[cose.KID], header[cose.NETWORK], header[cose.NONCE]
     is_typed = type(network) is bytes and type(issuer) is str and type(subject) is str
