@@ -250,18 +250,21 @@ def test_a_rotated_receipt_key_is_followed_and_the_old_one_no_longer_counts(regi
 @pytest.mark.parametrize(
     ("operator", "members", "is_quorum"),
     [
-        ("clinic-1", ("clinic-1", "hospital-1", "hospital-2"), False),  # one of the two others
+        ("clinic-1", ("clinic-1", "hospital-2"), False),  # one of the two others
         ("clinic-1", ("clinic-1", "hospital-2", "regulator-1"), True),
-        ("", ("clinic-1", "hospital-1", "hospital-2"), False),  # two of three
+        ("", ("clinic-1", "hospital-2"), False),  # two of three
         ("", ("clinic-1", "hospital-2", "regulator-1"), True),
     ],
 )
-def test_a_suspended_members_receipt_counts_for_no_quorum(operator, members, is_quorum):
+def test_a_suspended_members_receipt_is_refused_and_it_counts_for_no_quorum(operator, members, is_quorum):
     region = Region(make_genesis(operator=operator))
     suspended = region.enter("directory.suspend", directory.Suspend("hospital-1", bytes(32)), carrier="regulator-1")
     tick = region.enter("anchor.tick", TICK)
-    report = verify(region.export(region.item(suspended), region.item(tick, members)))
+    suspension = region.item(suspended, ("clinic-1", "hospital-1", "hospital-2"))  # until then it vouched as all others did
+    report = verify(region.export(suspension, region.item(tick, members)))
     assert (report.entries[1].signers, report.entries[1].is_quorum) == (members, is_quorum)
+    sentence = f"entry {tick}: the receipt of hospital-1 is refused: it was suspended by then"
+    fails(region.export(suspension, region.item(tick, (*members, "hospital-1"))), sentence)
 
 
 def test_a_history_with_an_entry_left_out_fails(region):

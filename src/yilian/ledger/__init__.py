@@ -2,8 +2,8 @@
 
 Files, in the order of an entry's life: `genesis` (who may carry), `screening` (form and signatures), `nonces` (once only), `versions` and
 `composed` (the contracts), `apply` (the step), `daily` (the day's leaf), `log`, `lthash`, `chain` (what a block adds up to), `receipts` and
-`answers` (what members sign about it), `snapshots` (how it is handed on), `verify` and `recordproof`
-(how a stranger checks it).
+`answers` (what members sign about it), `snapshots` (how it is handed on), `verify`, `history` and
+`recordproof` (how a stranger checks it).
 """
 
 from yilian.ledger.answers import StateAnswer, parse_answer, sign_answer, sign_day
@@ -11,6 +11,7 @@ from yilian.ledger.apply import ACCEPTED, Applied, Result, apply
 from yilian.ledger.chain import BlockHeader, Chain, parse_chain, start
 from yilian.ledger.daily import ClosedDay, DailyLeaf, access_root, parse_daily_leaf
 from yilian.ledger.genesis import Founder, Genesis, parse_genesis
+from yilian.ledger.history import MEMBERSHIP, History, is_quorum, validators
 from yilian.ledger.log import Frontier, Node, NodeStore, consistency, inclusion, root_at
 from yilian.ledger.nonces import RESTART_SKIP, WINDOW, highest_spent
 from yilian.ledger.overlay import Overlay, Rows
@@ -32,6 +33,7 @@ from yilian.ledger.versions import NEWEST, VersionMissing, rules_of
 
 __all__ = [
     "ACCEPTED",
+    "MEMBERSHIP",
     "NEWEST",
     "RESTART_SKIP",
     "WINDOW",
@@ -47,6 +49,7 @@ __all__ = [
     "Founder",
     "Frontier",
     "Genesis",
+    "History",
     "Item",
     "KeyTable",
     "Manifest",
@@ -74,6 +77,7 @@ __all__ = [
     "describe",
     "highest_spent",
     "inclusion",
+    "is_quorum",
     "open_receipt",
     "parse_answer",
     "parse_chain",
@@ -93,6 +97,7 @@ __all__ = [
     "split_transparent",
     "start",
     "transparent",
+    "validators",
     "verify",
     "verify_record",
 ]

@@ -2,8 +2,9 @@
 
 Shape    An export is `CBOR(["yilian-export-1", genesis, [[index, Transparent Statement], ...], [[old size, new size, path], ...]])`,
          items in ascending index. Entries that changed the directory stand among them, each with a receipt of its own block, so that
-         the keys of every later item are those that the network had at that index.
-Source   design 02 "Receipt".
+         the keys of every later item are those that the network had at that index. Where validators order, a quorum of those before
+         the change must vouch for it: else one of them could invent its own successors.
+Source   design 02 "Receipt"; ADR-0011, ADR-0092.
 """
 
 from __future__ import annotations
@@ -12,16 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from yilian.base.codec import Malformed, Value, decode, encode
-from yilian.base.kinds import Act
 from yilian.base.merkle import is_consistent
 from yilian.base.refusals import Refused
 from yilian.contracts import directory
-from yilian.ledger.chain import start
 from yilian.ledger.genesis import Genesis, parse_genesis
-from yilian.ledger.overlay import Rows
+from yilian.ledger.history import History, KindUnknown, is_quorum
 from yilian.ledger.receipts import Checkpoint, Proven, open_receipt, split_transparent
 from yilian.ledger.screening import Screened, screen
-from yilian.ledger.versions import rules_of
 
 FORM = "yilian-export-1"
 
@@ -123,11 +121,11 @@ class _Replay:
         self._genesis = genesis
         self._export = export
         self._pinned = pinned
-        self._state = Rows()
         try:
-            self._state.take(start(genesis)[1])
+            self._history = History(genesis)
         except ValueError as error:
             raise NotProven(f"no network begins with this genesis ({error})") from error
+        self._state = self._history.state
         self._last_index = -1
         self._roots: dict[int, bytes] = {}
 
@@ -154,9 +152,9 @@ class _Replay:
             height=first.height,
             time_s=first.time_s,
             signers=signers,
-            is_quorum=self._is_quorum(signers),
+            is_quorum=is_quorum(self._state, self._genesis, signers),
         )
-        self._follow_directory(screened, verified)
+        self._follow(screened, verified)
         return verified
 
     def _signers(self, item: Item, proven: Sequence[Proven]) -> tuple[str, ...]:
@@ -169,6 +167,10 @@ class _Replay:
             member = directory.member(self._state, checkpoint.member)
             if member is None or checkpoint.network != self._genesis.network_id or not checkpoint.is_signed_by(member.receipt_key):
                 raise NotProven(f"entry {item.index}: the receipt of {checkpoint.member} is not signed by a key of that member")
+            if member.stage is not directory.Stage.ACTIVE:
+                raise NotProven(
+                    f"entry {item.index}: the receipt of {checkpoint.member} is refused: it was {member.stage.name.lower()} by then"
+                )
             self._compare_roots(checkpoint)
             if checkpoint.member not in signers:
                 signers.append(checkpoint.member)
@@ -194,35 +196,17 @@ class _Replay:
             sizes = f"{old[0]} and {new[0]}"
             raise NotProven(f"no proof in the file that the logs of size {sizes} are one: export it again for this checkpoint")
 
-    def _is_quorum(self, signers: tuple[str, ...]) -> bool:
-        """Say whether the signers are a quorum: design 02 "Quorum"."""
-        powers = {member.id: member.power for member in directory.members(self._state) if member.stage is directory.Stage.ACTIVE}
-        if not self._genesis.operator:
-            return sum([powers.get(member, 0) for member in signers]) * 3 > sum(powers.values()) * 2
-        witnesses = [member for member in signers if member != self._genesis.operator and member in powers]
-        others = [member for member in powers if member != self._genesis.operator]
-        return self._genesis.operator in signers and len(witnesses) * 2 > len(others)
-
-    def _follow_directory(self, screened: Screened, verified: Verified) -> None:
-        """Let an entry of the directory change the directory, as it did on the ledger."""
-        transaction = screened.transaction
-        kind = rules_of(directory.rules_version_at(self._state, verified.height)).get(transaction.kind)
-        if kind is None:
-            raise NotProven(f"entry {verified.index}: no kind {transaction.kind} was ever accepted by these rules")
-        if kind not in directory.KINDS or kind.decide is None:
-            return
-        act = Act(
-            now_s=verified.time_s,
-            height=verified.height,
-            index=verified.index,
-            exp_s=transaction.header.exp_s,
-            carrier=screened.carrier,
-            approved_by=frozenset([key for key, _ in transaction.approvals]),
-        )
+    def _follow(self, screened: Screened, verified: Verified) -> None:
+        """Let an entry of the directory change the directory, as it did on the ledger, on the word of those who validated before it."""
         try:
-            self._state.take(kind.decide(self._state, kind.read(transaction.body), act))
+            is_of_members = self._history.follow(screened.transaction, verified.index, verified.height, verified.time_s)
+        except KindUnknown as kind:
+            raise NotProven(f"entry {verified.index}: no kind {kind} was ever accepted by these rules") from kind
         except Refused as no:
             raise NotProven(f"entry {verified.index}: an entry before it that changed the directory is missing ({no})") from no
+        if is_of_members and not self._genesis.operator and not verified.is_quorum:
+            sentence = "it changes who may sign, and validators of no more than two thirds of the votes until then vouch for it"
+            raise NotProven(f"entry {verified.index}: {sentence}")
 
 
 def _item(value: Value) -> Item:

@@ -1,0 +1,75 @@
+"""The directory as it was at any index of the log: replayed from genesis by the very rules that the ledger runs, entry by entry.
+
+Who    A stranger with an exported file (`verify`), and a node that must know whose signatures an entry of long ago needs.
+Source design 02 "Receipt"; ADR-0011, ADR-0092.
+"""
+
+from __future__ import annotations
+
+from yilian.base.kinds import Act, StateView
+from yilian.base.transaction import Transaction
+from yilian.contracts import directory
+from yilian.ledger.chain import start
+from yilian.ledger.genesis import Genesis
+from yilian.ledger.overlay import Rows
+from yilian.ledger.versions import rules_of
+
+MEMBERSHIP = "directory."  # kinds about members; a practitioner's credential signs no receipt
+
+
+class KindUnknown(ValueError):
+    """No rules of that height know the kind."""
+
+
+class History:
+    """The directory's rows, moved on by each entry that changed them. `state` is read as any other state."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        """Begin with genesis.
+
+        Raises   ValueError, if no network begins with it
+        """
+        self.genesis = genesis
+        self.state = Rows()
+        self.state.take(start(genesis)[1])
+
+    def follow(self, transaction: Transaction, index: int, height: int, time_s: int) -> bool:
+        """Let an entry change the directory, as it did on the ledger; say whether it is one that may change who signs.
+
+        Raises   KindUnknown; Refused, if an earlier change is missing
+        """
+        kind = rules_of(directory.rules_version_at(self.state, height)).get(transaction.kind)
+        if kind is None:
+            raise KindUnknown(transaction.kind)
+        if kind not in directory.KINDS or kind.decide is None:
+            return False
+        act = Act(
+            now_s=time_s,
+            height=height,
+            index=index,
+            exp_s=transaction.header.exp_s,
+            carrier=transaction.header.issuer,
+            approved_by=frozenset([key for key, _ in transaction.approvals]),
+        )
+        self.state.take(kind.decide(self.state, kind.read(transaction.body), act))
+        return kind.name.startswith(MEMBERSHIP)
+
+
+def validators(state: StateView) -> dict[str, int]:
+    """Return the votes by which a quorum of validators is counted: of active members, and of suspended ones too where the active alone
+    would have no more than two thirds of all, so that nobody gains a quorum by suspending others (ADR-0090).
+    """
+    seated = [one for one in directory.members(state) if one.stage is not directory.Stage.REMOVED and one.power > 0]
+    whole = {one.id: one.power for one in seated}
+    active = {one.id: one.power for one in seated if one.stage is directory.Stage.ACTIVE}
+    return active if 3 * sum(active.values()) > 2 * sum(whole.values()) else whole
+
+
+def is_quorum(state: StateView, genesis: Genesis, signers: tuple[str, ...]) -> bool:
+    """Say whether these distinct active members vouch for a root: design 02 "Quorum"."""
+    if not genesis.operator:
+        votes = validators(state)
+        return 3 * sum([votes.get(member, 0) for member in signers]) > 2 * sum(votes.values())
+    active = {one.id for one in directory.members(state) if one.stage is directory.Stage.ACTIVE}
+    others = active - {genesis.operator}
+    return genesis.operator in signers and 2 * len(others.intersection(signers)) > len(others)
