@@ -1,9 +1,9 @@
 """Receipts: who signed the log's root at a height, and what a stranger needs to check an entry without us.
 
-Signed by   the operator of an embedded ledger, or validators of more than two thirds of the votes. A node that is one signs when asked
-            (the same root gives the same bytes); others' signatures are fetched once and kept. A root that is not ours is a split
-            view: kept as evidence, and nothing is handed out under it.
-Source      design 02 "Receipt"; ADR-0011, ADR-0085.
+Signed by   the operator of an embedded ledger, or validators of more than two thirds of the votes, as they were before the entry. A node
+            that is one signs when asked (the same root gives the same bytes); others' signatures are fetched once and kept. A root
+            that is not ours is a split view: kept as evidence, and nothing is handed out under it.
+Source      design 02 "Receipt"; ADR-0011, ADR-0085, ADR-0092.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from typing import Final, TypeVar
 from yilian.base.chartlogs import TAG_ROW_DAYS
 from yilian.base.codec import Malformed, load
 from yilian.base.cose import SIGN1_HEAD
+from yilian.base.kinds import StateView
 from yilian.base.times import day_of
 from yilian.base.transaction import parse
 from yilian.contracts import access, directory
 from yilian.engines import Block, Entry
 from yilian.ledger import (
+    MEMBERSHIP,
     Checkpoint,
     Consistency,
     Export,
+    History,
     Item,
     StateAnswer,
     access_root,
@@ -34,7 +37,9 @@ from yilian.ledger import (
     sign_checkpoint,
     sign_day,
     transparent,
+    validators,
 )
+from yilian.node.housekeeping import duty
 from yilian.node.member import Node
 from yilian.node.refusals import RETRY_AFTER_S, No, NodeRefused, demand
 from yilian.peers import Unreachable
@@ -42,7 +47,6 @@ from yilian.peers import Unreachable
 T = TypeVar("T")
 CHECKPOINTS: Final = "/network/checkpoints"
 DAY_ROOTS: Final = "/network/day-roots"
-_DIRECTORY: Final = "directory."
 _BLOCKS_AT_ONCE: Final = 1_000  # looked through in one step of a thread
 _OK: Final = 200
 
@@ -62,8 +66,7 @@ async def checkpoints(node: Node, height: int) -> tuple[Checkpoint, ...]:
 
     Refuses  NOT_FINAL_YET, RECEIPT_NOT_AVAILABLE, SPLIT_VIEW
     """
-    _block(node, height)
-    return await _enough(node, lambda member: _checkpoint_of(node, member, height))
+    return await _checkpoints(node, height, node.members.final().view)
 
 
 async def statement_with_receipts(node: Node, index: int) -> bytes:
@@ -71,9 +74,7 @@ async def statement_with_receipts(node: Node, index: int) -> bytes:
 
     Refuses  NO_SUCH_LEAF, NOT_A_TRANSACTION, RECEIPT_NOT_AVAILABLE, SPLIT_VIEW
     """
-    entry = entry_at(node, index)
-    signed = await checkpoints(node, entry.height)
-    return transparent(entry.data, [receipt(one, index, node.engine.inclusion(index, one.size)) for one in signed])
+    return await _statement(node, index, await _directory_before(node, index))
 
 
 async def statement_of(node: Node, transaction_id: bytes) -> bytes:
@@ -109,7 +110,10 @@ async def export(node: Node, indexes: Sequence[int], pinned_size: int | None = N
     last = max(indexes)
     entry_at(node, last)
     wanted = sorted({*indexes, *(index for index in await _directory_entries(node) if index < last)})
-    items = [Item(index, await statement_with_receipts(node, index)) for index in wanted]
+    history, items = History(node.genesis), []
+    for index in wanted:
+        items.append(Item(index, await _statement(node, index, history.state)))
+        _follow(history, entry_at(node, index))
     sizes = {_block(node, entry_at(node, index).height).log_size for index in wanted}
     return Export(node.genesis.encoded(), tuple(items), _consistency(node, sizes, pinned_size))
 
@@ -148,7 +152,7 @@ async def day_answers(node: Node, day: int) -> tuple[tuple[bytes, tuple[bytes, .
 
     Refuses  RECEIPT_NOT_AVAILABLE, SPLIT_VIEW
     """
-    return await _enough(node, lambda member: _day_answer_of(node, member, day))
+    return await _enough(node, node.members.final().view, lambda member: _day_answer_of(node, member, day))
 
 
 def day_key(day: int) -> bytes:
@@ -175,20 +179,41 @@ async def _reached(node: Node, height: int) -> int:
     raise NodeRefused(No.RECEIPT_NOT_AVAILABLE, height=height)
 
 
+# --- what must not be forgotten
+
+
+@duty
+async def keep_receipts_of_changes(node: Node) -> None:
+    """Fetch the receipts of each entry about members once it is final: later, those who validated before it may be gone (ADR-0092).
+
+    Refuses  RECEIPT_NOT_AVAILABLE, SPLIT_VIEW: it is tried again
+    """
+    if node.genesis.operator:
+        return  # an operator signs when it is asked
+    row = node.journal.one("SELECT height FROM followed WHERE name = 'receipts'")
+    history = History(node.genesis)
+    for index in await _directory_entries(node):
+        if row is None or index > row[0]:
+            await _statement(node, index, history.state)
+            await node.journal.execute(
+                "INSERT INTO followed VALUES ('receipts', ?) ON CONFLICT DO UPDATE SET height = excluded.height", (index,)
+            )
+        _follow(history, entry_at(node, index))
+
+
 # --- the parts
 
 
-async def _enough(node: Node, ask: Callable[[directory.Member], Awaitable[T]]) -> tuple[T, ...]:
-    """Ask the operator, or validators, ourselves first, until those who answered have more than two thirds of the votes.
+async def _enough(node: Node, view: StateView, ask: Callable[[directory.Member], Awaitable[T]]) -> tuple[T, ...]:
+    """Ask the operator, or validators of a state, ourselves first, until those who answered have more than two thirds of the votes.
 
     Refuses  RECEIPT_NOT_AVAILABLE, what the operator's asking refuses, and SPLIT_VIEW from anybody's
     """
-    view = node.members.final().view
     if node.genesis.operator:
         return (await ask(node.members.active(view, node.genesis.operator)),)
-    validators = [one for one in directory.members(view) if one.stage is directory.Stage.ACTIVE and one.power > 0]
-    total, reached, found = sum(one.power for one in validators), 0, []
-    for one in sorted(validators, key=lambda one: (one.id != node.id, -one.power, one.id)):
+    votes, reached, found = validators(view), 0, []
+    active = [one for one in directory.members(view) if one.id in votes and one.stage is directory.Stage.ACTIVE]
+    for one in sorted(active, key=lambda one: (one.id != node.id, -one.power, one.id)):
         try:
             found.append(await ask(one))
         except NodeRefused as no:
@@ -196,9 +221,37 @@ async def _enough(node: Node, ask: Callable[[directory.Member], Awaitable[T]]) -
                 raise
             continue
         reached += one.power
-        if reached * 3 > total * 2:
+        if reached * 3 > sum(votes.values()) * 2:
             return tuple(found)
     raise NodeRefused(No.RECEIPT_NOT_AVAILABLE)
+
+
+async def _checkpoints(node: Node, height: int, view: StateView) -> tuple[Checkpoint, ...]:
+    _block(node, height)
+    return await _enough(node, view, lambda member: _checkpoint_of(node, member, height))
+
+
+async def _statement(node: Node, index: int, view: StateView) -> bytes:
+    """Return an entry with receipts of those who could vouch for it in a state of the directory: the one before the entry."""
+    entry = entry_at(node, index)
+    signed = await _checkpoints(node, entry.height, view)
+    return transparent(entry.data, [receipt(one, index, node.engine.inclusion(index, one.size)) for one in signed])
+
+
+async def _directory_before(node: Node, index: int) -> StateView:
+    """Return the directory as it was before an entry, where it may have been another than now's."""
+    changes = await _directory_entries(node)
+    if not any(change >= index for change in changes):
+        return node.members.final().view
+    history = History(node.genesis)
+    for change in changes:
+        if change < index:
+            _follow(history, entry_at(node, change))
+    return history.state
+
+
+def _follow(history: History, entry: Entry) -> None:
+    history.follow(parse(entry.data), entry.index, entry.height, entry.time_ms // 1_000)
 
 
 async def _day_answer_of(node: Node, member: directory.Member, day: int) -> tuple[bytes, tuple[bytes, ...]]:
@@ -288,6 +341,6 @@ def _changes_in(node: Node, heights: range) -> list[int]:
         block = _block(node, height)
         for data, result in zip(block.transactions, block.results, strict=True):
             # the kind's name stands in the header as it is: what does not hold the text is not one
-            if result.index is not None and _DIRECTORY.encode() in data and parse(data).header.subject.startswith(_DIRECTORY):
+            if result.index is not None and MEMBERSHIP.encode() in data and parse(data).header.subject.startswith(MEMBERSHIP):
                 found.append(result.index)
     return found
