@@ -39,6 +39,23 @@ class Watched(Rows):
         return super().scan(prefix)
 
 
+class Walked(dict):
+    """Counts how often its keys are walked."""
+
+    walks = 0
+
+    def __iter__(self):
+        self.walks += 1
+        return super().__iter__()
+
+
+def test_writes_are_sorted_into_groups_once_however_often_is_scanned():
+    overlay, writes = Overlay(Rows()), Walked({b"a/e/1": b"1"})
+    overlay.take(writes)
+    assert [list(overlay.scan(b"a/e/")) for _ in range(3)] == [[(b"a/e/1", b"1")]] * 3
+    assert writes.walks == 1
+
+
 def test_a_block_full_of_registered_practitioners_reads_the_members_once():
     """Reading them after each made a block of 5,000 take 4 s, one of 20,000 more than a minute: any one member could stop the network."""
     world, scans = World(), []
