@@ -55,5 +55,6 @@ def test_a_node_toml_that_cannot_be_used_says_why(tmp_path, text, says):
 def test_settings_are_read_as_they_were_written(tmp_path):
     write_settings(tmp_path / "m", settings(display="社区"))
     assert read_settings(tmp_path / "m") == settings(display="社区")
+    assert (tmp_path / "m").stat().st_mode & 0o777 == 0o700  # keys will lie here
     with pytest.raises(FileExistsError):
         write_settings(tmp_path / "m", settings())

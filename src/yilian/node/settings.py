@@ -127,8 +127,8 @@ def checked(settings: Settings) -> Settings:
 
 
 def write_settings(folder: Path, settings: Settings) -> None:
-    """Write a new node.toml; FileExistsError if there is one."""
+    """Write a new node.toml, into a folder that is its owner's alone if it is made here; FileExistsError if there is one."""
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in asdict(checked(settings)).items() if value != ""]
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with Folder(folder).settings.open("x", encoding="utf-8") as out:
         out.writelines(lines)

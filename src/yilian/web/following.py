@@ -5,27 +5,32 @@ GET  /network/blocks?since=H[&follow]  frames: u32 big-endian length, then a blo
 POST /network/transactions             a transaction -> what became of it, as `engines` writes it
 GET  /network/members                  the directory (JSON)
 GET  /network/state/{key}              a signed state answer at the latest final height (CBOR)
+GET  /network/grants/{beginning}       [[signed state answer, row] ...] of grants whose control keys begin so, at most 16 (CBOR)
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import islice
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from yilian.base.codec import encode
 from yilian.base.transaction import TRANSACTION_SIZE_BYTES_MAX
-from yilian.contracts import directory
-from yilian.engines import encode_block, encode_committed
-from yilian.ledger import sign_answer
+from yilian.contracts import consent, directory
+from yilian.engines import Block, EngineStopped, encode_block, encode_committed
+from yilian.ledger import Chain, sign_answer
 from yilian.node import No, Node, NodeRefused
 from yilian.web.answers import CBOR, NO_STORE, body_of, hex_of, node_of
 
 FRAME_LENGTH_BYTES: Final = 4
 KEY_LENGTH_MAX: Final = 64
+BEGINNING_LENGTH_MIN: Final = 2  # who asks knows of a grant: one in 65,536 begins so, and nobody lists them all
+GRANTS_MAX: Final = 16
 HEIGHT_MAX: Final = 2**62
 HEIGHT_DIGITS_MAX: Final = 19
 
@@ -56,16 +61,21 @@ async def _frames(node: Node, since_height: int, closing: asyncio.Event, *, is_f
         height += 1
     coming = aiter(node.engine.blocks(since_height))
     ends = asyncio.ensure_future(closing.wait())
+    following: asyncio.Future[Block] | None = None
     try:
         while not ends.done():
             following = asyncio.ensure_future(anext(coming))
             await asyncio.wait([following, ends], return_when=asyncio.FIRST_COMPLETED)
             if not following.done():
-                following.cancel()
                 return
             yield _frame(encode_block(following.result()))
+    except EngineStopped:
+        return  # whoever follows sees the stream end and asks again; who watches the engine says why it stopped
     finally:
         ends.cancel()
+        if following is not None:  # who followed may have gone while it waited: nobody else would ever take what it came to
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
 
 def _frame(data: bytes) -> bytes:
@@ -105,9 +115,22 @@ async def state(request: Request) -> Response:
     if not 0 < len(key) <= KEY_LENGTH_MAX:
         raise NodeRefused(No.NOT_UNDERSTOOD)
     view = node.engine.read()
-    at = (view.chain.height, view.chain.time_ms // 1_000)
-    answer = sign_answer(node.keys.vault.receipt_key, node.network, at, (key, view.get(key)))
-    return Response(answer.encoded(), media_type=CBOR, headers=NO_STORE)
+    return Response(_answered(node, view.chain, key, view.get(key)), media_type=CBOR, headers=NO_STORE)
+
+
+async def grants(request: Request) -> Response:
+    """Answer with the ledger's rows of the grants that begin so: public, as every member has them, and none names a patient."""
+    node, beginning = node_of(request), hex_of(request.path_params["beginning"])
+    if not BEGINNING_LENGTH_MIN <= len(beginning) <= KEY_LENGTH_MAX:
+        raise NodeRefused(No.NOT_UNDERSTOOD)
+    view = node.engine.read()
+    found = islice(view.scan(consent.PREFIX + beginning), GRANTS_MAX)
+    return Response(encode([[_answered(node, view.chain, key, row), row] for key, row in found]), media_type=CBOR, headers=NO_STORE)
+
+
+def _answered(node: Node, chain: Chain, key: bytes, value: bytes | None) -> bytes:
+    at = (chain.height, chain.time_ms // 1_000)
+    return sign_answer(node.keys.vault.receipt_key, node.network, at, (key, value)).encoded()
 
 
 ROUTES: list[BaseRoute] = [
@@ -116,4 +139,5 @@ ROUTES: list[BaseRoute] = [
     Route("/network/transactions", transactions, methods=["POST"]),
     Route("/network/members", members),
     Route("/network/state/{key}", state),
+    Route("/network/grants/{beginning}", grants),
 ]

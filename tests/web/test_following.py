@@ -1,0 +1,100 @@
+"""What a node tells anybody of the ledger: blocks to who follows it, and the row of a grant to who knows the beginning of its key."""
+
+import asyncio
+import gc
+from types import SimpleNamespace
+
+import pytest
+
+from tests.alliance_worlds import alliance
+from tests.release_worlds import ward
+from yilian.base.codec import decode
+from yilian.base.digests import sha256
+from yilian.contracts import consent
+from yilian.ledger import parse_answer
+from yilian.web import following
+
+REGULATOR = "regulator-1"
+
+
+@pytest.fixture
+async def complaints():
+    """What nobody took: exceptions that the event loop would print when a task is thrown away."""
+    said, loop = [], asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: said.append(context["message"]))
+    yield said
+    loop.set_exception_handler(None)
+
+
+def followed(node, closing=None):
+    return following._frames(node, 0, closing or asyncio.Event(), is_followed=True)
+
+
+async def test_who_follows_and_goes_leaves_nothing_behind_when_the_node_ends(tmp_path, complaints):
+    async with alliance(tmp_path, opens=[]) as running:
+        await came_and_went(followed(SimpleNamespace(engine=running.engine)))
+    await thrown_away()
+    assert complaints == []
+
+
+async def came_and_went(stream):
+    """Follow until there is nothing new, and go; what is left is nobody's, also not of a trace that this function holds."""
+    waiting = asyncio.ensure_future(drained(stream))
+    await a_while()
+    assert not waiting.done()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def a_while():
+    """Let everything that can go on go on."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def thrown_away():
+    """Let what still waits come to its end, and have the loop say what nobody took."""
+    await a_while()
+    gc.collect()
+
+
+async def drained(stream):
+    return [frame async for frame in stream]
+
+
+@pytest.mark.parametrize("ends_first", ["server", "engine"])
+async def test_a_stream_ends_with_the_server_and_with_the_engine_and_says_nothing(tmp_path, complaints, ends_first):
+    async with alliance(tmp_path, opens=[]) as running:
+        closing = asyncio.Event()
+        rest = asyncio.ensure_future(drained(followed(SimpleNamespace(engine=running.engine), closing)))
+        await a_while()
+        if ends_first == "server":
+            closing.set()
+        else:
+            await running.engine.close()
+        assert await rest == []
+    await thrown_away()
+    assert complaints == []
+
+
+async def test_the_row_of_a_grant_is_told_signed_to_who_knows_the_beginning_of_its_key(tmp_path):
+    async with ward(tmp_path) as here:
+        patient = here.person("lan")
+        await here.enrol(patient)
+        control_key = await here.give(patient)
+        await here.read(f"/fhir/Observation?patient={patient.id}", control_key, patient=patient)
+        answer = await here.running.get(REGULATOR, f"/network/grants/{control_key.hex()[:4]}")
+        ((signed, row),) = decode(answer.content)
+        said, grant = parse_answer(signed), consent.grant_of(control_key, row)
+        node = here.running.nodes[REGULATOR]
+        assert (said.network, said.key, said.value_digest) == (here.network, consent.PREFIX + control_key, sha256(row))
+        assert said.is_signed_by(node.keys.vault.receipt_key.public_key)
+        assert grant == consent.read(here.engine.read(), control_key)
+        assert (grant.uses, grant.uses_max, grant.entries, grant.state) == (1, 5, 1, consent.State.GIVEN)
+        assert patient.number.encode() not in answer.content
+
+        assert decode((await here.running.get(REGULATOR, "/network/grants/" + "00" * 32)).content) == []
+        for beginning in (control_key.hex()[:2], "zz", "00" * 65):
+            refused = await here.running.get(REGULATOR, f"/network/grants/{beginning}")
+            assert (refused.status_code, refused.json()["name"]) == (400, "NOT_UNDERSTOOD")
