@@ -22,7 +22,7 @@ def main() -> None:
     text = PAGE.read_text()
     for marker, lines in (("figures", rows), ("short", missed)):
         text = re.sub(
-            rf"(<!-- {marker} -->\n).*?(<!-- end -->)", lambda m, lines=lines: m[1] + "\n".join(lines) + "\n" + m[2], text, flags=re.S
+            rf"(<!-- {marker} -->\n).*?(<!-- end -->)", lambda m, lines=lines: m[1] + "\n".join(lines) + "\n" + m[2], text, flags=re.DOTALL
         )
     PAGE.write_text(text)
 
