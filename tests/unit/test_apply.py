@@ -434,6 +434,7 @@ def test_old_tags_go_up_to_the_last_of_the_day_before_yesterday():
 
 @pytest.mark.parametrize("wrong", [["daily", b"n", 1, b"", b""], ["day", b"n", 1, b""], ["day", b"n", "1", b"", b""], {}])
 def test_other_bytes_are_no_daily_leaf(wrong):
+    assert parse_daily_leaf(encode(["day", b"n", 1, b"root", b"state"])) == daily.DailyLeaf(b"n", 1, b"root", b"state")
     with pytest.raises(Malformed, match="NOT_A_DAILY_LEAF"):
         parse_daily_leaf(encode(wrong))
 
