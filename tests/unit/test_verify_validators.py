@@ -103,7 +103,7 @@ def test_a_suspended_validators_receipt_is_refused(region):
 def test_a_change_of_who_validates_without_a_quorum_of_those_before_it_fails_the_file(region):
     index = region.suspended("hospital-2", receipts=("clinic-1", "regulator-1"))
     data, _ = region.verified(("clinic-1", "hospital-1", "regulator-1"))
-    fails(data, f"entry {index}: it changes who may sign, and validators of no more than two thirds of the votes until then vouch for it")
+    fails(data, f"entry {index}: it changes who may sign, and validators of no more than two thirds of the votes until then vouch for it$")
 
 
 def test_by_suspending_the_others_nobody_becomes_a_quorum_alone(region):
