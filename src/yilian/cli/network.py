@@ -9,6 +9,7 @@ members.toml: one [[member]] each with id, kinds, name, endpoint and, if not the
 """
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,9 @@ PEERS: Final = "peers.txt"
 GENESIS: Final = "genesis.cbor"
 _FIELDS: Final = {"id": str, "kinds": list, "name": str, "endpoint": str, "power": int, "host": str, "p2p_port": int, "rpc_port": int}
 _REQUIRED: Final = ("id", "kinds", "name", "endpoint")
+_ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")  # it names a folder too
+_SERVER: Final = re.compile(r"[^\s,@/]+:[0-9]{1,5}")
+_PEER: Final = re.compile(r"[0-9a-f]{40}@[^\s,@/]+:[0-9]{1,5}")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -67,8 +71,10 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 
 def _init(options: argparse.Namespace, output: Output) -> None:
+    import shutil
     import time
 
+    from yilian.base.refusals import Refused
     from yilian.cli.ordering import LEDGER
     from yilian.engines.consortium import settle
     from yilian.ledger import Genesis, start
@@ -78,11 +84,12 @@ def _init(options: argparse.Namespace, output: Output) -> None:
     seats = [_seat(row, number) for number, row in enumerate(rows)]
     if options.out.exists():
         raise Misused(f"{options.out} is there already, and keys are never overwritten: choose another folder")
-    founders = tuple(_founder(options.out / row["id"], row, seat) for row, seat in zip(rows, seats, strict=True))
-    genesis = Genesis(int(time.time()), "", founders, parameters)
     try:
+        founders = tuple(_founder(options.out / row["id"], row, seat) for row, seat in zip(rows, seats, strict=True))
+        genesis = Genesis(int(time.time()), "", founders, parameters)
         start(genesis)
-    except ValueError as error:
+    except (ValueError, Refused) as error:  # SettingsWrong too: what was drawn for it is nobody's yet
+        shutil.rmtree(options.out, ignore_errors=True)
         raise Declined(f"{options.members}: {error}") from error
     peers = [seat.peer for seat in seats]
     for seat in seats:
@@ -110,20 +117,39 @@ def _members(file: Path) -> tuple[list[dict[str, Any]], dict[str, int]]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Misused(f"{file} is not TOML: {error}") from error
     rows, parameters = said.pop("member", []), said.pop("parameters", {})
-    if said or not isinstance(rows, list) or not rows:
+    is_shaped = isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows) and isinstance(parameters, dict)
+    if said or not is_shaped:
         raise Misused(f"{file} has one [[member]] for each member, and [parameters]; nothing else")
     for row in rows:
         if unknown := sorted(set(row) - set(_FIELDS)):
             raise Misused(f"{file}: a member has no {', '.join(unknown)}; it has {', '.join(_FIELDS)}")
         if missing := [name for name in _REQUIRED if name not in row]:
             raise Misused(f"{file}: a member lacks {', '.join(missing)}")
-        if wrong := [name for name, value in row.items() if type(value) is not _FIELDS[name]]:
+        if wrong := [name for name, value in row.items() if type(value) is not _FIELDS[name] or not _are_texts(value)]:
             raise Misused(f"{file}: {row['id']}: {', '.join(wrong)} is of the wrong type")
+        if not _ID.fullmatch(row["id"]):
+            raise Misused(f"{file}: {row['id']!r} is no member's id: 1 to 32 of a-z, 0-9 and -")
+        if not _is_address(row["endpoint"]):
+            raise Misused(f"{file}: {row['id']}: {row['endpoint']!r} is no address that others can reach")
     if len({row["id"] for row in rows}) != len(rows):
         raise Misused(f"{file} names a member twice")
     if not all(type(value) is int for value in parameters.values()):
         raise Misused(f"{file}: parameters are whole numbers")
     return rows, parameters
+
+
+def _are_texts(value: object) -> bool:
+    return not isinstance(value, list) or all(type(each) is str for each in value)
+
+
+def _is_address(endpoint: str) -> bool:
+    from urllib.parse import urlsplit
+
+    try:
+        url = urlsplit(endpoint)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port that is no number, or a bracket left open
+        return False
 
 
 def _seat(row: dict[str, Any], number: int) -> "Seat":
@@ -154,7 +180,12 @@ def _join(options: argparse.Namespace, output: Output) -> None:
     from yilian.node import join, read_genesis, read_settings
 
     settings = read_settings(options.home)
-    if options.genesis is not None:
+    if settings.engine != ENGINE:
+        raise Misused(f'{options.home}/node.toml says engine = "{settings.engine}": set engine = "{ENGINE}" first')
+    peers = _peers(options.peers)
+    seat = draw(settings.id, options.host, options.p2p_port, options.rpc_port)
+    trust = _trust(options)
+    if options.genesis is not None:  # last of what may fail: a join that failed can be tried again as it was
         try:
             join(options.home, parse_genesis(read_bytes(options.genesis)))
         except Malformed as error:
@@ -162,11 +193,6 @@ def _join(options: argparse.Namespace, output: Output) -> None:
         except FileExistsError as error:
             raise Misused(f"{options.home} belongs to a network already: leave --genesis out") from error
     genesis = read_genesis(options.home)
-    if settings.engine != ENGINE:
-        raise Misused(f'{options.home}/node.toml says engine = "{settings.engine}": set engine = "{ENGINE}" first')
-    peers = read_bytes(options.peers).decode().split()
-    seat = draw(settings.id, options.host, options.p2p_port, options.rpc_port)
-    trust = _trust(options)
     try:
         settle(options.home / LEDGER, genesis, seat, peers, trust)
     except FileExistsError as error:
@@ -182,6 +208,17 @@ def _join(options: argparse.Namespace, output: Output) -> None:
     )
 
 
+def _peers(file: Path) -> list[str]:
+    """Return the peers that a file names.
+
+    Raises   Misused
+    """
+    peers = read_bytes(file).decode(errors="replace").split()
+    if not peers or not all(_PEER.fullmatch(peer) for peer in peers):
+        raise Misused(f"{file} has one ID@HOST:PORT a line, as `yilian network init` writes it into {PEERS}")
+    return peers
+
+
 def _trust(options: argparse.Namespace) -> "Trust | None":
     from yilian.engines.consortium import trusted
 
@@ -189,6 +226,8 @@ def _trust(options: argparse.Namespace) -> "Trust | None":
         return None
     if len(options.ask) < 2:  # noqa: PLR2004 - one alone could lie
         raise Misused("--ask needs two members at least: what one says, the other must confirm")
+    if wrong := [server for server in options.ask if not _SERVER.fullmatch(server)]:
+        raise Misused(f"--ask is HOST:PORT, not {wrong[0]}")
     height, _, block_hash = (options.trust or "").partition(":")
     if options.trust and not (height.isdigit() and block_hash):
         raise Misused("--trust is HEIGHT:HASH")

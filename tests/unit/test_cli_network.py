@@ -1,0 +1,194 @@
+"""`yilian network`: what it writes, and what it says of files, folders and members that cannot be used."""
+
+import json
+import tomllib
+
+import pytest
+
+from tests.consortium import free_ports
+from yilian.cli import main
+from yilian.ledger import parse_genesis
+from yilian.node import read_genesis, read_settings
+
+FOUR = ("hospital-1", "hospital-2", "clinic-1", "regulator-1")
+
+
+def member(called, /, **fields):
+    said = {"id": called, "kinds": [called.partition("-")[0]], "name": f"name of {called}", "endpoint": "http://127.0.0.1:8701"} | fields
+    return "[[member]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in said.items() if value is not None)
+
+
+FOUNDERS = "[parameters]\nmemo_size = 0\n" + "".join(member(name) for name in FOUR)
+
+
+@pytest.fixture
+def founders(tmp_path):
+    file = tmp_path / "members.toml"
+    file.write_text(FOUNDERS)
+    return file
+
+
+def said(capsys, *words):
+    code = main(["network", *map(str, words)])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def init(capsys, tmp_path, text, out="out"):
+    file = tmp_path / "members.toml"
+    file.write_text(text)
+    code, _, err = said(capsys, "init", "--members", file, "--out", tmp_path / out)
+    return code, err.replace(str(tmp_path) + "/", "")
+
+
+def test_init_writes_each_founder_a_folder_of_its_own_and_one_genesis_for_all(founders, tmp_path, capsys):
+    out = tmp_path / "out"
+    code, printed, err = said(capsys, "init", "--members", founders, "--out", out, "--json")
+    assert (code, err) == (0, "")
+    genesis = parse_genesis((out / "genesis.cbor").read_bytes())
+    assert json.loads(printed) == {"network": genesis.network_id.hex(), "members": list(FOUR), "folder": str(out)}
+    assert (genesis.operator, [one.id for one in genesis.members], genesis.parameters) == ("", list(FOUR), {"memo_size": 0})
+    assert len({one.consensus_key for one in genesis.members} - {None}) == 4
+    assert [read_genesis(out / name) for name in FOUR] == [genesis] * 4
+    assert {read_settings(out / name).engine for name in FOUR} == {"consortium"}
+    peers = (out / "peers.txt").read_text().split()
+    assert [peer.rpartition(":")[2] for peer in peers] == ["26656", "26666", "26676", "26686"]
+    for name in FOUR:
+        config = tomllib.loads((out / name / "ledger/validator/config/config.toml").read_text())
+        assert len(config["p2p"]["persistent_peers"].split(",")) == 3
+        for secret in ("priv_validator_key.json", "node_key.json"):
+            assert (out / name / "ledger/validator/config" / secret).stat().st_mode & 0o077 == 0
+
+
+def test_a_member_without_power_gets_a_seat_and_no_vote(tmp_path, capsys):
+    assert init(capsys, tmp_path, FOUNDERS + member("pharmacy-1", power=0)) == (0, "")
+    genesis = parse_genesis((tmp_path / "out/genesis.cbor").read_bytes())
+    assert [(one.power, one.consensus_key is None) for one in genesis.members] == [(1, False)] * 4 + [(0, True)]
+
+
+def test_keys_are_never_overwritten(founders, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    code, _, err = said(capsys, "init", "--members", founders, "--out", tmp_path / "out")
+    assert (code, err) == (2, f"usage: {tmp_path / 'out'} is there already, and keys are never overwritten: choose another folder\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "sentence"),
+    [
+        ("[[member]\n", 2, "usage: members.toml is not TOML: "),
+        ("", 2, "usage: members.toml has one [[member]] for each member, and [parameters]; nothing else\n"),
+        ("member = 3\n", 2, "usage: members.toml has one [[member]] for each member, and [parameters]; nothing else\n"),
+        ("member = [3]\n", 2, "usage: members.toml has one [[member]] for each member, and [parameters]; nothing else\n"),
+        ("parameters = 3\n" + FOUNDERS[26:], 2, "usage: members.toml has one [[member]] for each member, and [parameters]; nothing else\n"),
+        ('network = "x"\n' + FOUNDERS, 2, "usage: members.toml has one [[member]] for each member, and [parameters]; nothing else\n"),
+        (member("a", votes=2), 2, "usage: members.toml: a member has no votes; it has id, kinds, name, endpoint, power, host, p2p_port, "),
+        (member("a", name=None, endpoint=None), 2, "usage: members.toml: a member lacks name, endpoint\n"),
+        (member("a", power="1", kinds="clinic"), 2, "usage: members.toml: a: kinds, power is of the wrong type\n"),
+        (member("a", power=True), 2, "usage: members.toml: a: power is of the wrong type\n"),
+        (member("a", kinds=[1]), 2, "usage: members.toml: a: kinds is of the wrong type\n"),
+        (member("a") * 2, 2, "usage: members.toml names a member twice\n"),
+        (member("../a"), 2, "usage: members.toml: '../a' is no member's id: 1 to 32 of a-z, 0-9 and -\n"),
+        (member("a", endpoint="http://a:b"), 2, "usage: members.toml: a: 'http://a:b' is no address that others can reach\n"),
+        ('[parameters]\nmemo_size = "0"\n' + member("a"), 2, "usage: members.toml: parameters are whole numbers\n"),
+        ("[parameters]\nmemo_length = 0\n" + FOUNDERS[26:], 3, "refused: members.toml: "),
+        (FOUNDERS + member("clinic-9", kinds=["bank"]), 3, "refused: members.toml: "),
+        (FOUNDERS + member("clinic-9", power=-1), 3, "refused: members.toml: "),
+    ],
+)
+def test_what_cannot_be_founded_is_said_in_a_sentence_and_leaves_nothing(tmp_path, capsys, text, code, sentence):
+    answered, err = init(capsys, tmp_path, text)
+    assert (answered, err[: len(sentence)], err.count("\n")) == (code, sentence, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["members.toml"]
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path, capsys):
+    code, _, err = said(capsys, "init", "--members", tmp_path / "none", "--out", tmp_path / "out")
+    assert (code, err) == (2, f"usage: there is no file {tmp_path / 'none'}\n")
+
+
+@pytest.fixture
+def network(tmp_path, capsys):
+    """A founded network that does not run, on ports that nobody listens on."""
+    ports = free_ports(8)
+    rows = [member(name, p2p_port=ports[2 * n], rpc_port=ports[2 * n + 1]) for n, name in enumerate(FOUR)]
+    assert init(capsys, tmp_path, "".join(rows)) == (0, "")
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def newcomer(tmp_path, network, capsys):
+    """A member's folder, as `yilian node init` makes it, whose node.toml names the consortium."""
+    home = tmp_path / "hospital-3"
+    words = ["--id", "hospital-3", "--kind", "hospital", "--name", "name", "--endpoint", "http://127.0.0.1:8705"]
+    assert main(["node", "init", "--home", str(home), *words]) == 0, capsys.readouterr().err
+    settings = home / "node.toml"
+    text = settings.read_text()
+    assert 'engine = "embedded"' in text
+    settings.write_text(text.replace('engine = "embedded"', 'engine = "consortium"'))
+    capsys.readouterr()
+    return home
+
+
+def joining(home, network, *words):
+    return ("join", "--home", home, "--genesis", network / "genesis.cbor", "--peers", network / "peers.txt", *words)
+
+
+def test_who_joins_is_seated_once_and_told_how_to_be_admitted(newcomer, network, capsys):
+    code, out, err = said(capsys, *joining(newcomer, network, "--json"))
+    facts = json.loads(out)
+    assert (code, err, facts["member"], facts["trusted_height"]) == (0, "", "hospital-3", None)
+    assert len(bytes.fromhex(facts["consensus_key"])) == 32
+    assert read_genesis(newcomer) == parse_genesis((network / "genesis.cbor").read_bytes())
+    again = said(capsys, *joining(newcomer, network))
+    assert again == (2, "", f"usage: {newcomer} belongs to a network already: leave --genesis out\n")
+    again = said(capsys, "join", "--home", newcomer, "--peers", network / "peers.txt")
+    assert again == (2, "", f"usage: {newcomer} is seated already, and keys are never overwritten\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("--ask", "127.0.0.1:1"), 2, "usage: --ask needs two members at least: what one says, the other must confirm\n"),
+        (("--ask", "127.0.0.1:1", "--ask", "127.0.0.1:2", "--trust", "12"), 2, "usage: --trust is HEIGHT:HASH\n"),
+        (("--ask", "127.0.0.1:x", "--ask", "127.0.0.1:2"), 2, "usage: --ask is HOST:PORT, not 127.0.0.1:x\n"),
+        (("--ask", "127.0.0.1:1", "--ask", "127.0.0.1:2"), 4, "unreachable: CometBFT does not answer (ConnectionRefusedError)"),
+    ],
+)
+def test_from_whom_one_begins_must_be_two_who_answer(newcomer, network, capsys, words, code, sentence):
+    answered, _, err = said(capsys, *joining(newcomer, network, *words))
+    assert (answered, err[: len(sentence)], err.count("\n")) == (code, sentence, 1)
+    assert not (newcomer / "ledger").exists()
+
+
+def test_a_join_that_failed_can_be_tried_again(newcomer, network, capsys):
+    assert said(capsys, *joining(newcomer, network, "--ask", "127.0.0.1:1"))[0] == 2
+    assert said(capsys, *joining(newcomer, network))[0] == 0
+
+
+def test_a_join_with_a_wrong_engine_genesis_or_folder_is_said(newcomer, network, tmp_path, capsys):
+    settings = newcomer / "node.toml"
+    settings.write_text(settings.read_text().replace('"consortium"', '"embedded"'))
+    code, _, err = said(capsys, *joining(newcomer, network))
+    assert (code, err) == (2, f'usage: {newcomer}/node.toml says engine = "embedded": set engine = "consortium" first\n')
+    settings.write_text(settings.read_text().replace('"embedded"', '"consortium"'))
+    wrong = tmp_path / "genesis"
+    wrong.write_bytes(b"\x80")
+    words = ("join", "--home", newcomer, "--genesis", wrong, "--peers", network / "peers.txt")
+    code, _, err = said(capsys, *words)
+    assert (code, err) == (3, f"refused: {wrong} is no genesis (NOT_A_GENESIS)\n")
+    code, _, err = said(capsys, "join", "--home", newcomer, "--genesis", network / "genesis.cbor", "--peers", wrong)
+    assert (code, err) == (2, f"usage: {wrong} has one ID@HOST:PORT a line, as `yilian network init` writes it into peers.txt\n")
+    code, _, err = said(capsys, "join", "--home", tmp_path / "none", "--peers", network / "peers.txt")
+    assert (code, err.partition(":")[0], "yilian node init" in err, err.count("\n")) == (2, "usage", True, 1)
+
+
+def test_status_of_a_member_that_does_not_run_or_has_no_seat_is_said(network, tmp_path, capsys):
+    code, _, err = said(capsys, "status", "--home", network / "clinic-1")
+    sentence = "unreachable: CometBFT does not answer (ConnectionRefusedError): is the node running? yilian node run --home DIR\n"
+    assert (code, err) == (4, sentence)
+    config = network / "clinic-1/ledger/validator/config/config.toml"
+    config.unlink()
+    code, _, err = said(capsys, "status", "--home", network / "clinic-1")
+    what = f"{config} is missing or is no CometBFT configuration: write it with `yilian network init` or `yilian network join`"
+    assert (code, err) == (2, f"usage: {what}\n")
+    assert said(capsys, "status", "--home", tmp_path / "none")[0] == 2
