@@ -1,8 +1,8 @@
 """The record store: import of transaction bundles, creates, reads and searches, with the member's real key store.
 
 Method   One process, one core, fsync on, in a folder beside the results; bodies encrypted per patient, every version committed to. The
-         charts of 150 simulated patients, one bundle for each member that treats them, are imported as files; then
-         400 resources are created one by one, 4,000 read, and 1,000 searches of one patient's observations by code are made and parsed.
+         charts of 150 simulated patients, about 170 resources to a bundle as in Synthea's, are imported as files; then 400
+         resources are created one by one, 4,000 read, and 1,000 searches of one patient's observations by code are made and parsed.
 Peer     plain SQLite: the same resources parsed as JSON and inserted, one row each, one transaction and fsync per bundle.
 """
 
@@ -25,6 +25,7 @@ from yilian.vault import BodyCipher, Vault, VersionKeys
 
 NETWORK = b"n" * 32
 PATIENTS, CREATES, READS, SEARCHES = 150, 400, 4_000, 1_000
+CHARTS = 14  # to a bundle: about 170 resources, as many as a Synthea patient's bundle has
 NOW_S = 1_800_000_000
 
 
@@ -64,7 +65,12 @@ def _interactions(store: SqliteStore, bundles: list[bytes]) -> Iterator[Figure]:
 def _write_charts(folder: Path) -> list[bytes]:
     folder.mkdir()
     people = make_population(7, PATIENTS, now_s=NOW_S)
-    bundles = [json.dumps(chart_bundle(person, member), ensure_ascii=False).encode() for person in people for member in person.charts]
+    charts = [chart_bundle(person, member) for person in people for member in person.charts]
+    groups = [charts[at : at + CHARTS] for at in range(0, len(charts), CHARTS)]
+    bundles = [
+        json.dumps(group[0] | {"entry": [one for chart in group for one in chart["entry"]]}, ensure_ascii=False).encode()
+        for group in groups
+    ]
     for number, bundle in enumerate(bundles):
         (folder / f"{number:05}.json").write_bytes(bundle)
     return bundles
