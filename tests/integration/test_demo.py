@@ -93,6 +93,8 @@ def test_the_region_serves_another_terminal_and_ends_cleanly(region, environment
 
     shown = json.loads(yilian(environment, "show", "entry", str(said["entry"]), "--json").stdout)
     assert (shown["kind"], shown["carrier"], shown["says"]["grant"]) == ("access.record", "hospital-2", grant["grant"])
+    row = json.loads(yilian(environment, "show", "grant", grant["grant"][:9], "--json").stdout)
+    assert (row["grant"], row["state"], row["uses"], row["uses_max"], row["entries"]) == (grant["grant"], "live", 1, 5, 1)
     log = json.loads(yilian(environment, "log", "--patient", "he", "--json").stdout)
     assert log["is_whole"] is True
     assert said["entry"] in [access["entry"] for one in log["logs"] for access in one["accesses"] if one["holder"] == "hospital-2"]
@@ -103,6 +105,7 @@ def test_the_region_serves_another_terminal_and_ends_cleanly(region, environment
     assert (verified.returncode, json.loads(verified.stdout)["entries"][-1]["index"]) == (0, said["entry"])
 
     assert yilian(environment, "revoke", "--patient", "he", grant["grant"][:12]).returncode == 0
+    assert json.loads(yilian(environment, "show", "grant", grant["grant"], "--json").stdout)["state"] == "revoked"
     after = yilian(environment, *words)
     assert (after.returncode, json.loads(after.stderr)["reason"]) == (3, "REVOKED_DIRECTLY")
     assert yilian(environment, "revoke", "--patient", "he", "zz").returncode == 2

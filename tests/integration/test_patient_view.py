@@ -161,7 +161,7 @@ async def test_the_patient_is_told_of_each_release_once_and_in_plain_sentences(h
     request = lan.wallet.read_own(lan.state, HOLDER, "/patient/notices?after=0", here.now_s, a_request_id())
     answer = await here.running.post(HOLDER, "/patient/notices", pack(request))
     (told,) = [one for one in answer.json()["notices"] if one["kind"] == "access"]
-    assert told["zh"] == "name of clinic-1凭您的授权, 为诊疗查阅了您的检查检验结果。"
+    assert told["zh"] == "name of clinic-1凭您的授权，为诊疗查阅了您的检查检验结果。"
     assert told["en"] == "name of clinic-1 read your results for treatment, with your grant."
     assert 0 <= told["at_s"] - at_s <= 60
     request = lan.wallet.read_own(lan.state, HOLDER, f"/patient/notices?after={told['number']}", here.now_s, a_request_id())

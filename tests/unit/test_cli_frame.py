@@ -4,6 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -99,7 +100,19 @@ def test_each_command_is_listed_and_has_help_and_json(capsys):
     assert [command for command in COMMANDS if command not in listed] == []
 
 
-@pytest.mark.parametrize("words", [[], ["fly"], ["verify"], ["verify", "a", "b"], ["grant", "--uses"]])
+def test_without_a_word_the_help_is_shown_and_nothing_done(capsys):
+    assert main([]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", parser().format_help())
+
+
+def test_the_version_is_that_of_what_is_installed(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert (end.value.code, capsys.readouterr().out) == (0, f"yilian {version('yilian')}\n")
+
+
+@pytest.mark.parametrize("words", [["fly"], ["verify"], ["verify", "a", "b"], ["grant", "--uses"]])
 def test_what_is_not_understood_is_usage(words, capsys):
     with pytest.raises(SystemExit) as end:
         main(words)

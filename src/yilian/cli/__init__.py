@@ -5,10 +5,11 @@ Source   design 09 "A command"; ADR-0100.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from yilian.cli.frame import Command, Output, attempt
+from yilian.cli.frame import USAGE, Command, Output, attempt
 
 # In the order of `yilian --help`: what a newcomer tries first stands first.
 COMMANDS = (
@@ -21,6 +22,7 @@ COMMANDS = (
     "read",
     "log",
     "verify",
+    "record-proof",
     "verify-record",
     "show",
     "snapshot",
@@ -29,9 +31,23 @@ COMMANDS = (
 _FILES = {"import": "importing"}  # `import` is a word of Python
 
 
+class _Version(argparse.Action):
+    """Prints the version. Looked up when it is asked for: that takes longer than all of `--help`."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print("yilian", version("yilian"))
+        parser.exit()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if not given:
+        parser().print_help(sys.stderr)
+        return USAGE
+    options = parser().parse_args(given)
     command: Command = options.command
     return attempt(command, options, Output(is_json=options.json))
 
@@ -43,7 +59,8 @@ def parser() -> argparse.ArgumentParser:
         description="Health records stay where they were made; what crosses between members is on one ledger that holds no health data.",
         epilog="Exit codes: 0 done, 2 usage, 3 refused, 4 unreachable, 70 our defect. `yilian demo` is the place to begin.",
     )
-    commands = top.add_subparsers(title="commands", required=True)
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
         command: Command = import_module(f"yilian.cli.{_FILES.get(name, name.replace('-', '_'))}")
         one = commands.add_parser(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from yilian.cli.frame import Declined, Unreachable
 
 if TYPE_CHECKING:
-    from yilian.records import ImportCounts, RecordStore
+    from yilian.records import ImportCounts, Issue, RecordStore
 
 SOCKET: Final = "control.sock"
 LINE_BYTES_MAX: Final = 1 << 20
@@ -91,10 +91,15 @@ def told(counts: "ImportCounts") -> dict[str, Any]:
         "refused": sum(counts.refused.values()),
         "by_type": dict(sorted(counts.found.items())),
         "problems": [
-            {"file": one.file, "line": one.line, "issues": [f"{issue.code} at {issue.expression}" for issue in one.issues]}
+            {"file": one.file, "line": one.line, "issues": [_told_of(issue) for issue in one.issues]}
             for one in counts.problems[:PROBLEMS_MAX]
         ],
     }
+
+
+def _told_of(issue: "Issue") -> str:
+    where = f" at {issue.expression}" if issue.expression else ""
+    return f"{issue.code}{where}: {issue.diagnostics.rstrip('.')}"  # a sentence of ours: it names elements and rules, and quotes no value
 
 
 def ask(folder: Path, request: dict[str, Any]) -> Iterator[dict[str, Any]]:

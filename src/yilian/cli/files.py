@@ -1,5 +1,6 @@
 """Files that a person names: read, with a sentence for each way in which that fails."""
 
+import os
 from pathlib import Path
 
 from yilian.cli.frame import Misused, Unreachable
@@ -25,8 +26,20 @@ def write_new(file: Path, data: bytes) -> None:
 
     Raises   Misused, if it is there already; Unreachable, if it cannot be written
     """
+    _written(file, data, 0o666)
+
+
+def write_private(file: Path, data: bytes) -> None:
+    """Write a file that was not there, which only its owner can read.
+
+    Raises   Misused, if it is there already; Unreachable, if it cannot be written
+    """
+    _written(file, data, 0o600)
+
+
+def _written(file: Path, data: bytes, mode: int) -> None:
     try:
-        with file.open("xb") as out:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
             out.write(data)
     except FileExistsError as error:
         raise Misused(f"{file} exists already, and is not overwritten") from error

@@ -86,6 +86,11 @@ def plain(value: Fact) -> object:
     return [plain(each) for each in value]
 
 
+def counted_as(number: int, one: str, many: str) -> str:
+    """Return a number with its noun."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def attempt(command: Command, options: argparse.Namespace, output: Output) -> int:  # noqa: PLR0911 - one line for each way it ends
     """Run a command and return the exit code of what came of it."""
     try:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SUMMARY = "give a grant as a patient, or list the grants"
 DAYS: Final = (1, 7, 30, 90, 365)  # to the UTC midnight after so many whole days: design 03 allows these ends and no others
 USES: Final = (1, 5, 24)
+STANDING_HOURS: Final = range(12, 31 * 24 + 1, 12)  # ADR-0040
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +51,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
         raise Misused("--holder and --requester say between whom; --list lists")
     for member in (options.holder, options.requester, options.carrier):
         places.node_url(where, member)
+    _check(options)
     given, expires_at_s, elapsed_ms = visit(where, _give(where, options))
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expires_at_s))
     output.answer(
@@ -66,6 +68,24 @@ def run(options: argparse.Namespace, output: Output) -> None:
         f"{options.requester} may read at {options.holder} until {until}; entry {given.index}, final after {elapsed_ms:.0f} ms "
         f"(yilian show entry {given.index})",
     )
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Say what the wallet would refuse, in the words of the command line; and what it would sign though nobody can use it."""
+    if options.holder == options.requester:
+        raise Misused(f"{options.holder} reads its own records without a grant: name another requester")
+    if options.days not in DAYS:
+        raise Misused(f"--days takes {', '.join(map(str, DAYS))}: other ends would single a patient out")
+    if options.uses not in USES:
+        raise Misused(f"--uses takes {', '.join(map(str, USES))}: other numbers would single a patient out")
+    if options.standing_hours is not None and options.standing_hours not in STANDING_HOURS:
+        raise Misused(f"--standing-hours takes 12, 24, 36 ... {STANDING_HOURS[-1]}")
+    if options.types:
+        from yilian.records import resource_types
+
+        unknown = sorted({one for one in options.types.split(",") if one} - resource_types())
+        if unknown:
+            raise Misused(f"FHIR R4 has no resource type {', '.join(unknown)}")
 
 
 def facts(grant: "Grant", now_s: int) -> dict[str, Fact]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from yilian.cli import places
 from yilian.cli.files import read_bytes
-from yilian.cli.frame import Declined, Misused, Output, Unreachable
+from yilian.cli.frame import Declined, Misused, Output, Unreachable, counted_as
 from yilian.cli.progress import Bar
 
 if TYPE_CHECKING:
@@ -36,21 +36,28 @@ def run(options: argparse.Namespace, output: Output) -> None:
     if not options.path.exists():
         raise Misused(f"there is no {options.path}")
     counts = _running(options) if options.member else _in_folder(options)
+    if not counts["files"]:
+        raise Misused(f"no file in {options.path} is named *.json, *.json.gz, *.ndjson or *.ndjson.gz")
     output.answer(counts, *lines(counts))
     if counts["refused"] or counts["problems"]:
-        raise Declined(f"{counts['refused']} resources were not stored; {len(counts['problems'])} problems are listed above")
+        not_stored, problems = (counted_as(counts["refused"], "resource was", "resources were"), len(counts["problems"]))
+        raise Declined(f"{not_stored} not stored; {counted_as(problems, 'file or line is', 'files or lines are')} named above")
 
 
 def lines(counts: dict[str, Any]) -> list[str]:
     """Return the counts for people: every resource that was found is in one of them."""
-    stored = counts["created"] + counts["updated"] + counts["unchanged"]
-    most = sorted(counts["by_type"].items(), key=lambda item: -item[1])[:6]
-    return [
-        f"{counts['files']} files, {counts['found']:,} resources found: {stored:,} stored, {counts['refused']:,} refused",
-        f"of the stored {counts['created']:,} are new, {counts['updated']:,} new versions, {counts['unchanged']:,} were there already",
-        "most of them " + ", ".join(f"{name} {number:,}" for name, number in most),
-        *(f"  {one['file']}:{one['line']}  {'; '.join(one['issues'])}" for one in counts["problems"]),
-    ]
+    created, updated, unchanged, refused = (counts[name] for name in ("created", "updated", "unchanged", "refused"))
+    stored = created + updated + unchanged
+    found = f"{counted_as(counts['files'], 'file', 'files')}, {counted_as(counts['found'], 'resource', 'resources')} found"
+    told = [f"{found}: {stored:,} stored, {refused:,} refused"]
+    if stored:
+        most = sorted(counts["by_type"].items(), key=lambda item: -item[1])[:6]
+        told.append(f"of the stored {created:,} are new, {updated:,} new versions, {unchanged:,} were there already")
+        told.append("most of them " + ", ".join(f"{name} {number:,}" for name, number in most))
+    for one in counts["problems"]:
+        place = f"{one['file']}:{one['line']}" if one["line"] else one["file"]
+        told.append(f"  {place}  {'; '.join(one['issues'])}")
+    return told
 
 
 def _running(options: argparse.Namespace) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from yilian.cli import places
 from yilian.cli.asking import get
 from yilian.cli.files import write_new
-from yilian.cli.frame import Declined, Fact, Misused, Output
+from yilian.cli.frame import Declined, Fact, Misused, Output, counted_as
 
 if TYPE_CHECKING:
     from yilian.sim.whereabouts import Whereabouts
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     )
     wrong = sum(len(report.findings) for report in reports)
     if wrong:
-        raise Declined(f"{wrong} things are wrong with this log; keep what was printed")
+        raise Declined(f"{_wrong(wrong)} with this log; keep what was printed")
 
 
 async def _reports(where: "Whereabouts", options: argparse.Namespace) -> "list[LogReport]":
@@ -65,9 +65,14 @@ async def _reports(where: "Whereabouts", options: argparse.Namespace) -> "list[L
 
 def lines(report: "LogReport") -> list[str]:
     """Return a report for people."""
-    verdict = "nothing is missing" if report.is_clean else f"{len(report.findings)} things are wrong"
-    heading = f"{report.holder}: {len(report.lines)} accesses; {verdict}; the log's root is signed by {', '.join(report.vouched_by)}"
+    verdict = "nothing is missing" if report.is_clean else _wrong(len(report.findings))
+    accesses = counted_as(len(report.lines), "access", "accesses")
+    heading = f"{report.holder}: {accesses}; {verdict}; the log's root is signed by {', '.join(report.vouched_by)}"
     return [heading, *(f"  {line_text(one)}" for one in report.lines), *(f"  WRONG  {found.en}  {found.zh}" for found in report.findings)]
+
+
+def _wrong(number: int) -> str:
+    return counted_as(number, "thing is wrong", "things are wrong")
 
 
 def line_text(line: "LogLine") -> str:
@@ -79,9 +84,8 @@ def line_text(line: "LogLine") -> str:
         for word, holds in (("nothing was sent", line.is_unsent), ("disputed", line.is_disputed), ("UNLAWFUL", not line.is_lawful))
         if holds
     )
-    return (
-        f"entry {line.index:>6}  {said.get('recorded', '')}  {said.get('requester', '')}  {said.get('type', '')}  {basis}{marks}".rstrip()
-    )
+    when, who, what = (said.get(name, "") for name in ("recorded", "requester", "type"))
+    return f"entry {line.index:>6}  {when:<24}  {who:<12}  {what:<19}  {basis}{marks}"
 
 
 def said_in(line: "LogLine") -> dict[str, str]:

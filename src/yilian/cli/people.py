@@ -87,6 +87,14 @@ def visit(where: "Whereabouts", act: "Coroutine[Any, Any, T]") -> T:
 
     Raises   Answered, Declined, Unreachable
     """
+    return spoken(f"the region in {where.home}", act)
+
+
+def spoken(with_whom: str, act: "Coroutine[Any, Any, T]") -> T:
+    """Run what a command says to a region or to a node, as `visit` does.
+
+    Raises   Answered, Declined, Unreachable
+    """
     from yilian.signer import SignerGone, SignerRefused
     from yilian.sim.software import Said, Silent
     from yilian.wallet import WalletGone, WalletRefused
@@ -96,12 +104,13 @@ def visit(where: "Whereabouts", act: "Coroutine[Any, Any, T]") -> T:
     except Said as no:
         if no.number >= 1_000:  # noqa: PLR2004 - below: HTTP's own
             raise Answered(no.number, no.name, no.facts) from no
-        raise Declined(f"the node answers {no}") from no
+        entered = "" if no.entry_index is None else f"; that it was asked is entered: yilian show entry {no.entry_index}"
+        raise Declined(f"the node answers {no}{entered}") from no
     except (WalletRefused, SignerRefused) as no:
         who = "wallet" if isinstance(no, WalletRefused) else "signer"
         raise Declined(f"the {who} says {no}") from no
     except (Silent, WalletGone, SignerGone) as gone:
-        raise Unreachable(f"{gone}: is the region in {where.home} running?") from gone
+        raise Unreachable(f"{gone}: is {with_whom} running?") from gone
 
 
 @asynccontextmanager

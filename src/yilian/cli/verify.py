@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yilian.cli.files import read_bytes
-from yilian.cli.frame import Declined, Fact, Misused, Output
+from yilian.cli.frame import Declined, Fact, Misused, Output, counted_as
 
 if TYPE_CHECKING:
     from yilian.ledger import Checkpoint, Report, Verified
@@ -44,6 +44,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
         raise Declined(f"{options.file} is not proven: {no}") from no
     is_quorum = all(entry.is_quorum for entry in report.entries)
     notes = notes_on(report)
+    counted = counted_as(len(report.entries), "entry", "entries")
     output.answer(
         {
             "network": report.network,
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
             "notes": notes,
         },
         *(_line(entry) for entry in report.entries),
-        f"proven: {len(report.entries)} entries of network {report.network.hex()[:16]}..., every signature and every path holds",
+        f"proven: {counted} of network {report.network.hex()[:16]}..., every signature and every path holds",
         *(f"note: {note}" for note in notes),
     )
 

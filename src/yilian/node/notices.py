@@ -138,11 +138,11 @@ def _sentence(node: Node, kind: str, facts: Mapping[str, Any]) -> tuple[str, str
         return f"您本人查阅了您的{what[0]}。", f"You read your {what[1]}."
     if facts["basis"] == "emergency":
         return (
-            f"{who}以紧急调阅方式查阅了您的{what[0]}, 事后将接受审查。",
+            f"{who}以紧急调阅方式查阅了您的{what[0]}，事后将接受审查。",
             f"{who} read your {what[1]} by break-glass access; this will be reviewed.",
         )
     return (
-        f"{who}凭您的授权, 为{purpose[0]}查阅了您的{what[0]}。",
+        f"{who}凭您的授权，为{purpose[0]}查阅了您的{what[0]}。",
         f"{who} read your {what[1]} for {purpose[1]}, with your grant.",
     )
 

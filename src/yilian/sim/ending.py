@@ -1,6 +1,8 @@
 """After the story: what it came to, where the region can be found, and what to try next."""
 
 import os
+import shutil
+import sys
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -82,10 +84,16 @@ def totals(tale: Tale, elapsed_ms: float) -> dict[str, Any]:
 def try_next(tale: Tale, where: Whereabouts) -> None:
     """Print commands that work against the region as it stands."""
     tell, release = tale.tell, tale.releases[0]
+    grant = tale.grants[CLINIC, HOSPITAL].control_key.hex()
+    record = "{resourceType}/{id}".format_map(release.resources[0])
+    beside = Path(sys.executable).parent
     tell.scene("接下来可以试试（另一个终端）", "What to try next, in another terminal")
+    if shutil.which("yilian") != str(beside / "yilian"):
+        tell.command(f'export PATH="{beside}:$PATH"   # so that the terminal knows yilian')
     tell.command("yilian log --patient lin")
-    tell.command(f"yilian show entry {release.entry_index}")
+    tell.command(f"yilian show entry {release.entry_index}; yilian show grant {grant[:8]}")
     tell.command(f"yilian log --patient lin --export {release.entry_index} --out entry.yilian && yilian verify entry.yilian")
+    tell.command(f"yilian record-proof --member {CLINIC} {record} --out record && yilian verify-record record")
     tell.command(f"yilian grant --patient he --holder {HOSPITAL} --requester {KNOWN} --days 7 --uses 5")
     tell.command(f"yilian read --as dr-wu --holder {HOSPITAL} --patient he --present Observation")
     tell.command("yilian grant --patient he --list")

@@ -28,13 +28,15 @@ CBOR: Final = "application/cbor"
 TREATMENT: Final = "TREAT"  # v3-PurposeOfUse
 EMERGENCY: Final = "ETREAT"
 _UNAUTHORIZED: Final = 401
+_NUMBERED: Final = 1_000  # below: HTTP's own
 
 
 class Said(Exception):
-    """A node's no: status, permanent number, name, facts."""
+    """A node's no: status, permanent number, name, facts; and the entry under which it was said, where the asking itself was entered."""
 
-    def __init__(self, status: int, number: int, name: str, facts: Mapping[str, int | str]) -> None:
+    def __init__(self, status: int, number: int, name: str, facts: Mapping[str, int | str], entry_index: int | None = None) -> None:
         super().__init__(status, number, name, dict(facts))
+        self.entry_index = entry_index
         self.status = status
         self.number = number
         self.name = name
@@ -114,13 +116,15 @@ def said_of(response: httpx.Response) -> Said:
         problem = json.loads(response.content)
     except ValueError:
         problem = {}
-    if isinstance(problem, dict) and "number" in problem:
+    if isinstance(problem, dict) and problem.get("number", 0) >= _NUMBERED:
         return Said(response.status_code, int(problem["number"]), str(problem["name"]), problem.get("facts") or {})
     number, _, name = response.headers.get("yilian-refusal", "").partition(" ")
-    if number.isdigit():
+    if number.isdigit() and int(number) >= _NUMBERED:
         return Said(response.status_code, int(number), name, {})
     issue = (problem.get("issue") or [{}])[0] if isinstance(problem, dict) else {}
-    return Said(response.status_code, response.status_code, str(issue.get("code") or "HTTP").upper().replace("-", "_"), {})
+    entry = response.headers.get("yilian-entry-index")
+    name = str(issue.get("code") or response.reason_phrase or "HTTP").upper().replace("-", "_").replace(" ", "_")
+    return Said(response.status_code, response.status_code, name, {}, None if entry is None else int(entry))
 
 
 class Software:

@@ -6,6 +6,8 @@ from yilian.base.codec import encode
 from yilian.node import screening
 from yilian.sim.story.tale import CLINIC, StoryBroken, Tale
 
+CATEGORY_ZH = {"low": "低危", "low-to-moderate": "低中危", "intermediate": "中危", "high": "高危", "very-high": "极高危"}
+
 
 async def examined(tale: Tale) -> None:
     """See the patient's own chart at the clinic."""
@@ -30,11 +32,13 @@ async def screened(tale: Tale) -> None:
     said = (await tale.software(CLINIC).call("POST", f"/screening/{patient_id}", asked)).json()
     found = next(one for one in said["scores"] if one["score"] == screening.Score.SCORE2_ASIA_PACIFIC.value)
     if not said["suggests_referral"] or not found.get("suggests_referral"):
-        raise StoryBroken(f"the patient of the story is not at risk: {said}")
+        raise StoryBroken("the patient of the story is not at risk")
     sheet = screening.SCORES[screening.Score.SCORE2_ASIA_PACIFIC]
+    percent, category = found["percent"], str(found["category"])
+    zh, en = CATEGORY_ZH[category], category.replace("-", " ")
     tell.say(
-        f"{sheet.name_zh}：十年内首次心血管事件风险 {found['percent']}%（{found['category']}），建议考虑转诊。仅供决策参考，不是诊断。",
-        f"{sheet.name_en}: ten-year risk {found['percent']} % ({found['category']}); a referral is suggested. Support, not a diagnosis.",
+        f"{sheet.name_zh}：十年内首次心血管事件风险 {percent}%（{zh}），建议考虑转诊。仅供决策参考，不是诊断。",
+        f"{sheet.name_en}: ten-year risk {percent} % ({en}); a referral is suggested. Support, not a diagnosis.",
     )
     tell.fact("source", sheet.source)
     tell.fact("kept", f"{found['kept']} at the clinic, with method, source and the findings it is based on")

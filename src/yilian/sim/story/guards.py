@@ -33,9 +33,10 @@ async def _one_log(tale: Tale, phone: Phone, holder: str) -> None:
     report, elapsed_ms = await tale.timed(phone.check_log(holder))
     if not report.is_clean:
         raise StoryBroken(f"the log at {holder} is not whole: {[found.en for found in report.findings]}")
-    entries = ", ".join(str(line.index) for line in report.lines) or "none"
-    vouched = ", ".join(report.vouched_by)
-    tale.tell.fact(holder, f"{len(report.lines)} accesses (entries {entries}), whole; root signed by {vouched}; {elapsed_ms:.0f} ms")
+    number = len(report.lines)
+    counted = f"{number} {'access' if number == 1 else 'accesses'}"
+    under = f" ({'entry' if number == 1 else 'entries'} {', '.join(str(line.index) for line in report.lines)})" if number else ""
+    tale.tell.fact(holder, f"{counted}{under}, whole; root signed by {', '.join(report.vouched_by)}; {elapsed_ms:.0f} ms")
 
 
 async def exported(tale: Tale) -> Path:
@@ -89,7 +90,7 @@ async def emergency(tale: Tale) -> None:
     reason = "昏迷送诊，需了解用药与过敏"
     reading = town.software[KNOWN].read(HOSPITAL, path, town.seats["dr-wu"], reason=reason, purpose=EMERGENCY)
     release, elapsed_ms = await tale.timed(reading)
-    tale.show(f"{HOSPITAL} -> {KNOWN}", release, elapsed_ms)
+    tale.show(f"{HOSPITAL} -> {KNOWN}", "resources of the emergency set", release, elapsed_ms)
     tell.fact(
         "named", f"entry {release.entry_index} names {KNOWN} for all to see; it costs one of its emergencies; a review is due within 72 h"
     )

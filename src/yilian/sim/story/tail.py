@@ -9,9 +9,11 @@ from yilian.sim.settling import wallet_name
 from yilian.sim.story.tale import CARRIER, HOSPITAL, KNOWN, StoryBroken, Tale
 from yilian.wallet import Wish
 
+PROBLEMS_SHOWN = 5
+
 
 async def told_of_records(tale: Tale, folder: Path) -> None:
-    """Import a folder into the First Hospital, and let one of its patients grant the other hospital a look.
+    """Import a folder into the First Hospital, and let one of its patients grant the other hospital a look. What is refused is named.
 
     Raises   StoryBroken, if a resource is lost on the way
     """
@@ -22,16 +24,18 @@ async def told_of_records(tale: Tale, folder: Path) -> None:
     before = {one["id"] for one in await tale.software(KNOWN).search("Patient?_count=500")}
     counts, elapsed_ms = await tale.timed(asyncio.to_thread(import_folder, store, folder))
     found = sum(counts.found.values())
+    refused = sum(counts.refused.values())
+    if counts.stored + refused != found:
+        raise StoryBroken(f"{found - counts.stored - refused} of {found} resources did not arrive, and nothing says why")
     tell.say(
-        f"导入 {counts.files} 个文件，{found} 份资源，全部入库。",
-        f"{counts.files} files are imported: {found} resources, all of them stored.",
+        f"读入 {counts.files} 个文件，{found:,} 份资源，入库 {counts.stored:,} 份。",
+        f"{counts.files} files are read: {found:,} resources, {counts.stored:,} of them stored.",
     )
-    if counts.stored != found:
-        raise StoryBroken(f"{found - counts.stored} of {found} resources did not arrive: {counts.problems[:3]}")
-    tell.fact(
-        "imported",
-        f"{counts.stored} of {found} in {elapsed_ms / 1_000:.1f} s, {found / elapsed_ms * 1_000:,.0f}/s, none refused",
-    )
+    tell.fact("imported", f"in {elapsed_ms / 1_000:.1f} s, {found / elapsed_ms * 1_000:,.0f}/s; {refused or 'none'} refused")
+    for problem in counts.problems[:PROBLEMS_SHOWN]:
+        tell.fact("refused", f"{problem.file}{f':{problem.line}' if problem.line else ''}: {problem.issues[0].diagnostics}")
+    if len(counts.problems) > PROBLEMS_SHOWN:
+        tell.fact("refused", f"and {len(counts.problems) - PROBLEMS_SHOWN} files or lines more")
     fresh = sorted({one["id"] for one in await tale.software(KNOWN).search("Patient?_count=500")} - before)
     if not fresh:
         tell.say("文件里没有新的患者。", "There is no new patient in the files.")
@@ -57,4 +61,4 @@ async def _met(tale: Tale, patient_id: str) -> None:
         "其中一位患者到窗口登记、授权，心血管病医院经放行闸读到他的全部病历：",
         "One of their patients enrols and grants; the other hospital reads the whole chart through the gate:",
     )
-    tale.show(f"{KNOWN} -> {HOSPITAL}", release, elapsed_ms)
+    tale.show(f"{KNOWN} -> {HOSPITAL}", "resources", release, elapsed_ms)

@@ -74,17 +74,17 @@ class Tale:
         """Read at a holder under the story's grant, and show what was measured."""
         grant = self.grants[holder, at].control_key
         release, elapsed_ms = await self.timed(self.software(at).read(holder, path, who, grant=grant, presence=presence))
-        self.show(f"{holder} -> {at}", release, elapsed_ms)
+        self.show(f"{holder} -> {at}", path.partition("?")[0], release, elapsed_ms)
         return release
 
-    def show(self, way: str, release: Release, elapsed_ms: float) -> None:
-        """Show a release: which way, how many resources, how long from asking to having, under which entry."""
+    def show(self, way: str, what: str, release: Release, elapsed_ms: float) -> None:
+        """Show a release: which way, of what how many resources, how long from asking to having, under which entry."""
         self.releases.append(release)
         self.elapsed_ms.append(elapsed_ms)
-        number = len(release.resources)
         self.tell.fact(
             "released",
-            f"{way}: {number} resources, {len(release.body):,} bytes, {elapsed_ms:.0f} ms, entry {release.entry_index} final first",
+            f"{way}: {len(release.resources)} {what}, {len(release.body):,} bytes, {elapsed_ms:.0f} ms, "
+            f"entry {release.entry_index} final first",
         )
 
     async def refused(self, work: Awaitable[Release]) -> Said:
