@@ -139,6 +139,10 @@ def test_a_home_that_is_not_empty_and_a_port_in_use_are_said_in_a_sentence(tmp_p
     (tmp_path / "home" / "x").touch()
     assert main(["demo", "--home", str(tmp_path / "home")]) == 2
     assert capsys.readouterr().err == f"usage: {tmp_path / 'home'} is not empty: a region is founded in a folder of its own\n"
+    assert main(["demo", "--home", str(tmp_path / "home" / "x")]) == 4
+    assert capsys.readouterr().err == f"unreachable: {tmp_path / 'home' / 'x'} cannot be made: File exists\n"
+    assert main(["demo", "--records", str(tmp_path / "home")]) == 2
+    assert capsys.readouterr().err.startswith(f"usage: no file in {tmp_path / 'home'} is named *.json")
     import socket
 
     with socket.socket() as taken:

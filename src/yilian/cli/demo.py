@@ -50,7 +50,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     _check(options)
     try:
         if options.home is not None:
-            options.home.mkdir(parents=True, exist_ok=True)
+            _make(options.home)
             asyncio.run(_demo(options, options.home, output))
             return
         with tempfile.TemporaryDirectory(prefix="yilian-", ignore_cleanup_errors=True) as folder:
@@ -67,10 +67,22 @@ def _check(options: argparse.Namespace) -> None:
     last = 65_536 - 8 - 2 * (options.network or 0)  # eight nodes, two ports a validator
     if options.port is not None and not 1 <= options.port <= last:
         raise Misused(f"--port takes 1 to {last}")
-    if options.records is not None and not options.records.exists():
-        raise Misused(f"there is no {options.records}")
+    if options.records is not None:
+        from yilian.records import files_of
+
+        if not options.records.exists():
+            raise Misused(f"there is no {options.records}")
+        if not files_of(options.records):
+            raise Misused(f"no file in {options.records} is named *.json, *.json.gz, *.ndjson or *.ndjson.gz")
     if options.home is not None and options.home.is_dir() and any(options.home.iterdir()):
         raise Misused(f"{options.home} is not empty: a region is founded in a folder of its own")
+
+
+def _make(home: Path) -> None:
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unreachable(f"{home} cannot be made: {error.strerror}") from error
 
 
 async def _demo(options: argparse.Namespace, home: Path, output: Output) -> None:

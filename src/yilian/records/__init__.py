@@ -21,7 +21,7 @@ from yilian.records.faults import (
     TooLarge,
     operation_outcome,
 )
-from yilian.records.importing import FileIssue, ImportCounts, Progress, import_folder
+from yilian.records.importing import FileIssue, ImportCounts, Progress, files_of, import_folder
 from yilian.records.jsontext import Splice, spliced
 from yilian.records.query import Query, parse_query
 from yilian.records.scope import EVERYTHING, Scope
@@ -70,6 +70,7 @@ __all__ = [
     "Stored",
     "TooLarge",
     "VersionKeyStore",
+    "files_of",
     "import_folder",
     "is_proven",
     "operation_outcome",

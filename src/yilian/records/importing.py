@@ -88,7 +88,7 @@ def import_folder(store: SqliteStore, path: Path | str, progress: Callable[[Prog
     Refuses  StoreUnavailable: the disk or the database; everything else is listed in `problems`
     """
     root = Path(path)
-    files = [root] if root.is_file() else sorted((f for f in root.rglob("*") if f.is_file() and f.name.endswith(SUFFIXES)), key=_rank)
+    files = files_of(root)
     counts = ImportCounts()
     again = []
     for number, file in enumerate(files):
@@ -101,6 +101,11 @@ def import_folder(store: SqliteStore, path: Path | str, progress: Callable[[Prog
         _one_file(store.core, file, name, counts, is_last_try=True)
         progress(Progress(name, len(files), len(files), counts.stored))
     return counts
+
+
+def files_of(root: Path) -> list[Path]:
+    """Return the files that an import of `root` reads, in their order: one file whatever its name, or those of a folder."""
+    return [root] if root.is_file() else sorted((f for f in root.rglob("*") if f.is_file() and f.name.endswith(SUFFIXES)), key=_rank)
 
 
 def _rank(file: Path) -> tuple[int, str]:

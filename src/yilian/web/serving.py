@@ -58,7 +58,7 @@ def bound_socket(settings: Settings) -> socket.socket:
         listening.close()
         if error.errno == errno.EADDRINUSE:
             raise CannotListen(
-                f"port {settings.port} on {settings.host} is in use: stop what listens there, or set another port in node.toml"
+                f"port {settings.port} on {settings.host} is in use: stop what listens there, or choose another port"
             ) from error
         raise CannotListen(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from error
     listening.setblocking(False)  # noqa: FBT003 - the standard library's own signature
