@@ -19,6 +19,7 @@ from yilian.engines.faults import (
     RulesMissing,
     StoreCorrupt,
     StoreLocked,
+    TooManyWaiting,
     WrongNetwork,
 )
 from yilian.engines.fsck import Checked, fsck, fsck_folder
@@ -44,6 +45,7 @@ __all__ = [
     "RulesMissing",
     "StoreCorrupt",
     "StoreLocked",
+    "TooManyWaiting",
     "WrongNetwork",
     "decode_block",
     "decode_committed",

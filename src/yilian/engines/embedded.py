@@ -20,7 +20,7 @@ from typing import Self
 
 from yilian.base.refusals import Refused
 from yilian.base.transaction import transaction_id
-from yilian.engines.faults import EngineClosed
+from yilian.engines.faults import EngineClosed, TooManyWaiting
 from yilian.engines.packing import Verdict
 from yilian.engines.protocol import Committed
 from yilian.engines.replica import Replica, answer_of
@@ -30,6 +30,7 @@ from yilian.engines.waiters import Answer, Waiter, answer
 from yilian.ledger import Genesis, Screened
 
 GROUP_MAX = 500  # design 02
+WAITING_MAX = 4_096  # transactions of any callers: eight groups, and at their largest (65 KiB) 270 MB
 
 Judged = Sequence[tuple[Waiter, Verdict]]
 
@@ -46,6 +47,7 @@ class EmbeddedEngine(Served):
         """Begin to order on top of `replica`; `processes` verify signatures, by default as many as there are cores to spare."""
         super().__init__(replica)
         self._now_ms = now_ms
+        self._places = threading.BoundedSemaphore(WAITING_MAX)
         self._inbox: queue.SimpleQueue[Judged | None] = queue.SimpleQueue()
         wanted = processes_for(len(os.sched_getaffinity(0))) if processes is None else processes
         self._verifiers: Verifiers[Waiter] = Verifiers(self.genesis.network_id, replica.keys, self._judged, self._stop, wanted)
@@ -61,10 +63,15 @@ class EmbeddedEngine(Served):
         return cls(Replica.open(folder, genesis), now_ms=now_ms, processes=processes)
 
     async def submit(self, transaction: bytes) -> Committed:
-        """Return what became of the transaction, once that is final and durable."""
+        """Return what became of the transaction, once that is final and durable.
+
+        Raises   TooManyWaiting, and then it was not taken
+        """
         waiter = self._await(transaction)
-        self._verifiers.put(waiter)
         try:
+            if not self._places.acquire(blocking=False):
+                raise TooManyWaiting(WAITING_MAX)
+            self._verifiers.put(waiter)
             return await waiter.future
         finally:
             self._waiting.discard(waiter)
@@ -84,6 +91,7 @@ class EmbeddedEngine(Served):
         """Pass on what may be ordered; answer the rest. Called by the verifiers' threads."""
         refused = [(waiter, said) for waiter, said in judged if isinstance(said, Refused)]
         if refused:
+            self._places.release(len(refused))
             answer([self._at_the_door(waiter, said) for waiter, said in refused])
         if len(refused) < len(judged):
             self._inbox.put([(waiter, said) for waiter, said in judged if not isinstance(said, Refused)] if refused else judged)
@@ -133,4 +141,6 @@ class EmbeddedEngine(Served):
             block = self.replica.advance(self._now_ms(), fresh, known)
             final.update((result.id, answer_of(block, result)) for result in block.results)
             self._bell.ring()
+        if group:  # none when the engine is closed
+            self._places.release(len(group))  # a caller that gave up keeps its place till here: what it left is work all the same
         answer([(waiter, final[known[waiter.data].transaction.id]) for waiter, _ in group])

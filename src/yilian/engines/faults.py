@@ -138,6 +138,15 @@ class NotOrdering(RuntimeError):
         )
 
 
+class TooManyWaiting(RuntimeError):
+    """As many transactions wait for their turn as may. The engine goes on; this one was not taken."""
+
+    def __init__(self, waiting_max: int) -> None:
+        """Say how many may wait."""
+        self.waiting_max = waiting_max
+        super().__init__(f"{waiting_max} transactions wait for their turn already: this one was not; submit the same bytes again later")
+
+
 def stopped_by(error: sqlite3.Error, path: Path) -> EngineStopped:
     """Return the cause that a SQLite error stands for. An error that is our defect (wrong SQL, wrong type) is raised again as it is."""
     code = getattr(error, "sqlite_errorcode", None)

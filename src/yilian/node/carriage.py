@@ -13,9 +13,10 @@ from typing import Any, Final
 from yilian.base.codec import Malformed, decode
 from yilian.base.keys import PUBLIC_KEY_SIZE, SIGNATURE_SIZE
 from yilian.base.kinds import Kind, by_number
-from yilian.base.transaction import APPROVALS_MAX, Approval, Header, act_bytes, assemble
+from yilian.base.refusals import Reason, Refused
+from yilian.base.transaction import APPROVALS_MAX, Approval, Header, act_bytes, assemble, parse, transaction_id
 from yilian.contracts import access, anchor, consent, directory, referral
-from yilian.engines import Committed, Engine, EngineStopped, NotOrdering
+from yilian.engines import Committed, Engine, EngineStopped, NotOrdering, TooManyWaiting
 from yilian.ledger import RESTART_SKIP, WINDOW, highest_spent
 from yilian.node.keys import Keys
 from yilian.node.members import Members
@@ -90,14 +91,35 @@ class Carriage:
     async def submit(self, transaction: bytes) -> Committed:
         """Return what became of a transaction, once final and durable here.
 
-        Refuses  LEDGER_UNREACHABLE; NETWORK_MAKES_NO_BLOCKS, and then it may still be committed: the same bytes learn what became of it
+        Refuses  LEDGER_UNREACHABLE, TOO_MANY_WAITING
+                 NETWORK_MAKES_NO_BLOCKS, and then it may still be committed: the same bytes learn what became of it
         """
         try:
             return await self._engine.submit(transaction)
         except (EngineStopped, ConnectionError, TimeoutError) as stopped:
             raise NodeRefused(No.LEDGER_UNREACHABLE) from stopped
+        except TooManyWaiting as full:
+            raise NodeRefused(No.TOO_MANY_WAITING, waiting_max=full.waiting_max) from full
         except NotOrdering as halted:
             raise NodeRefused(No.NETWORK_MAKES_NO_BLOCKS, since_s=halted.since_s) from halted
+
+    async def order(self, transaction: bytes) -> Committed:
+        """Return what became of a transaction that another member signed. What is none, or has a key that no member has, goes no further:
+        it costs neither a place among those that wait nor a call of the operator.
+
+        Refuses  what `submit` refuses
+        """
+        final = self._engine.read().chain
+        assert final.keys is not None, "every final state that an engine shows has its key table"
+        id_ = transaction_id(transaction)
+        try:
+            header = parse(transaction).header
+        except Refused as no:
+            return Committed(id_, None, None, final.time_ms, int(no.reason), no.facts)
+        if header.kid in final.keys:
+            return await self.submit(transaction)
+        # final before its carrier's key went: the same answer again
+        return self._engine.find(id_) or Committed(id_, None, None, final.time_ms, int(Reason.UNKNOWN_KEY), {"kid": header.kid})
 
     def _reserve(self, kind_name: str, lasts_s: int, ahead_max: int) -> _Reserved:
         highest = highest_spent(self._engine.read(), self._keys.node_key.kid)

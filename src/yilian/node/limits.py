@@ -25,6 +25,7 @@ class Limit:
 
 HEADERS: Final = Limit("headers", 600, 12_000)  # a wallet needs one per act; the window of 65,536 nonces lasts for minutes of this
 SUBMISSIONS: Final = Limit("submissions", 600, 12_000)  # one for each header; a header that is not spent can be offered any number of acts
+TRANSACTIONS: Final = Limit("transactions", 30_000, 120_000)  # of members: 500 a second is one group; strangers' cost a signature's check
 GRANT_KEYS: Final = Limit("grant keys", 300, 3_000)  # each is one fsync of the vault
 REVOCATIONS: Final = Limit("revocations", 600, 6_000)
 ASSERTIONS: Final = Limit("assertions", 1_200, 12_000)

@@ -84,6 +84,7 @@ class No(IntEnum):
     HOLDER_UNREACHABLE = 9122
     SHUTTING_DOWN = 9123
     NETWORK_MAKES_NO_BLOCKS = 9124
+    TOO_MANY_WAITING = 9125
     # the shape of what was sent
     NOT_UNDERSTOOD = 9130
     # receipts and anchors
@@ -134,6 +135,7 @@ _UNAVAILABLE = {
     No.HOLDER_UNREACHABLE,
     No.SHUTTING_DOWN,
     No.NETWORK_MAKES_NO_BLOCKS,
+    No.TOO_MANY_WAITING,
     No.NONCES_EXHAUSTED,
     No.RECEIPT_NOT_AVAILABLE,
 }

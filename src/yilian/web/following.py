@@ -24,8 +24,8 @@ from yilian.base.transaction import TRANSACTION_SIZE_BYTES_MAX
 from yilian.contracts import consent, directory
 from yilian.engines import Block, EngineStopped, encode_block, encode_committed
 from yilian.ledger import Chain, sign_answer
-from yilian.node import No, Node, NodeRefused
-from yilian.web.answers import CBOR, NO_STORE, body_of, hex_of, node_of
+from yilian.node import No, Node, NodeRefused, limits
+from yilian.web.answers import CBOR, NO_STORE, address_of, body_of, hex_of, node_of
 
 FRAME_LENGTH_BYTES: Final = 4
 KEY_LENGTH_MAX: Final = 64
@@ -85,7 +85,8 @@ def _frame(data: bytes) -> bytes:
 async def transactions(request: Request) -> Response:
     """Order a transaction that another member signed."""
     node = node_of(request)
-    committed = await node.carriage.submit(await body_of(request, TRANSACTION_SIZE_BYTES_MAX))
+    node.limits.spend(limits.TRANSACTIONS, address_of(request))
+    committed = await node.carriage.order(await body_of(request, TRANSACTION_SIZE_BYTES_MAX))
     return Response(encode_committed(committed), media_type=CBOR, headers=NO_STORE)
 
 
