@@ -89,6 +89,8 @@ async def test_a_records_proof_is_fetched_once_anchored_and_checked_offline(here
     code, out, _ = await yilian("verify-record", file, "--network", here.network.hex())
     assert (code, out.startswith(f"proven: Patient/{lan.id} version 1 of {HOLDER}")) == (0, True)
     assert (await yilian(*words))[0] == 2  # and nothing is overwritten
+    code, _, err = await yilian("verify", file)
+    assert (code, "it is a record's proof: yilian verify-record" in err) == (3, True)
 
     file.write_bytes(file.read_bytes().replace(b"female", b"femble"))
     code, out, err = await yilian("verify-record", file)

@@ -116,7 +116,7 @@ _WHO: Final = {
     9024: "The Consent names another holder, requester, practitioner, purpose or grant than the request.",
     9025: "The patient has not enrolled a key at this holder: that is done at its desk, in person.",
     9026: "The patient took this grant back, and told the holder so directly: nothing was released.",
-    9028: 'An emergency read needs a reason: add `--reason "..."`.',
+    9028: 'An emergency read needs a reason of some words, which the patient will read: add `--reason "..."`.',
     9029: "The sealed grant could not be opened: it was sealed to another member, or altered.",
     9030: "An emergency opens the emergency set of one patient, and no search.",
     9031: "There is no such patient here.",

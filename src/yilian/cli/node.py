@@ -163,10 +163,11 @@ def _found(options: argparse.Namespace, output: Output) -> None:
     except ValueError as error:
         raise Declined(str(error)) from error
     write_new(options.out, genesis.encoded())
+    ids = [founder.id for founder in founders]
     output.answer(
-        {"network": genesis.network_id, "members": [founder.id for founder in founders], "genesis": str(options.out)},
+        {"network": genesis.network_id, "members": ids, "genesis": str(options.out)},
         f"network {genesis.network_id.hex()}",
-        f"founded by {', '.join(founder.id for founder in founders)}; hand {options.out} to each: yilian node join --genesis {options.out}",
+        f"founded by {', '.join(ids)}; hand {options.out} to each: yilian node join --home DIR --genesis {options.out}",
     )
 
 

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     try:
         report = verify(data, pinned, network)
     except NotProven as no:
-        raise Declined(f"{options.file} is not proven: {no}") from no
+        raise Declined(f"{options.file} is not proven: {no}{_other_kind(data)}") from no
     is_quorum = all(entry.is_quorum for entry in report.entries)
     notes = notes_on(report)
     counted = counted_as(len(report.entries), "entry", "entries")
@@ -57,6 +57,18 @@ def run(options: argparse.Namespace, output: Output) -> None:
         f"proven: {counted} of network {report.network.hex()[:16]}..., every signature and every path holds",
         *(f"note: {note}" for note in notes),
     )
+
+
+def _other_kind(data: bytes) -> str:
+    """Return what to do with a file that is good, but for the other command."""
+    from yilian.base.codec import Malformed
+    from yilian.ledger import parse_record_proof
+
+    try:
+        parse_record_proof(data)
+    except Malformed:
+        return ""
+    return "; it is a record's proof: yilian verify-record"
 
 
 def network_named(text: str | None) -> bytes | None:
