@@ -106,7 +106,7 @@ def _vouching(report: "Report") -> str:
     signers = sorted({signer for entry in report.entries if not entry.is_quorum for signer in entry.signers})
     return (
         f"only {', '.join(signers)} vouches for {'some entries' if any(entry.is_quorum for entry in report.entries) else 'these entries'}: "
-        "until more than half of the other members have signed too, this is the operator's word"
+        "no quorum (the operator and more than half of the others, or validators of more than two thirds of the votes), so it is their word"
     )
 
 
