@@ -6,6 +6,7 @@ control key; what can change (the row, the enrolled key, a revocation) is read e
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,6 +58,8 @@ class Grants:
         self._keys = keys
         self._charts = charts
         self._checked: dict[bytes, CheckedGrant] = {}
+        self.unknown: dict[bytes, int] | None = None
+        """Notices of grants that the ledger does not have (yet): key -> when told. None until the first of them is asked for."""
         self._revoked: set[bytes] = {key for (key,) in journal.all("SELECT control_key FROM revocations")}
 
     def is_revoked(self, control_key: bytes) -> bool:
@@ -66,6 +69,10 @@ class Grants:
     def revoke(self, control_key: bytes) -> None:
         """Refuse the grant from now on; the row is durable already."""
         self._revoked.add(control_key)
+
+    def forget(self, control_keys: Iterable[bytes]) -> None:
+        """Drop notices of grants that never came; their rows are gone already."""
+        self._revoked.difference_update(control_keys)
 
     async def checked(self, control_key: bytes, commitment: bytes, sealed: bytes | None, now_s: int) -> CheckedGrant:
         """Return the grant's artefact, checked against the row's commitment and the enrolled key's signature.

@@ -56,7 +56,7 @@ SCHEMA: Final = (
     "CREATE INDEX releases_by_chart ON releases (chart, entry_index)",
     "CREATE TABLE presence_uses (challenge BLOB PRIMARY KEY, request_id BLOB NOT NULL, until_s INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE assertions (jti TEXT PRIMARY KEY, until_s INTEGER NOT NULL) WITHOUT ROWID",
-    # revocations told directly; never deleted: a grant revoked once is revoked for ever
+    # revocations told directly; of a grant on the ledger never deleted, of one that never came kept for an hour
     """CREATE TABLE revocations (
         control_key BLOB PRIMARY KEY, revoked_at_s INTEGER NOT NULL, signature BLOB NOT NULL, told_at_s INTEGER NOT NULL
     ) WITHOUT ROWID""",
