@@ -1,13 +1,14 @@
 """Every no and every defect as HTTP: OperationOutcome where FHIR is spoken, problem+json elsewhere.
 
 Refusals carry their permanent number, name and facts, which are public; a defect carries a number under which the operator's
-log has the rest.
+log has the rest: the type and the places in the code, and not what the exception says, which may quote a record.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
+import traceback
 from typing import Any, Final
 
 import orjson
@@ -68,5 +69,26 @@ async def http_error(request: Request, error: Exception) -> Response:
 async def defect(request: Request, error: Exception) -> Response:
     """Answer our own defect, without a word of its inside; the log has its cause under the same number, and no request body."""
     case = secrets.token_hex(4)
-    _log.error("defect %s in %s: %s", case, request.scope.get("endpoint"), type(error).__name__, exc_info=error)
+    _log.error("defect %s in %s: %s", case, request.scope.get("endpoint"), without_words(error))
     return _answer(request, 500, 500, "DEFECT", {"case": case}, f"Our defect, case {case}: nothing was released. Tell the operator.")
+
+
+def without_words(error: BaseException) -> str:
+    """Return where an exception came from: types and lines of code, of its causes too, never its message."""
+    frames = "".join(traceback.format_list(traceback.extract_tb(error.__traceback__)))
+    cause = error.__cause__ or error.__context__
+    return f"{type(error).__name__}\n{frames}" + (f"after {without_words(cause)}" if cause is not None else "")
+
+
+class WithoutWords(logging.Filter):
+    """Has the server below us log an exception as we do: it is handed every defect again after it was answered."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Replace the exception by its type and places."""
+        if record.exc_info and record.exc_info[1] is not None:
+            said = without_words(record.exc_info[1])
+            record.msg, record.args, record.exc_info, record.exc_text = f"{record.getMessage().strip()}: {said}", (), None, None
+        return True
+
+
+logging.getLogger("uvicorn.error").addFilter(WithoutWords())
