@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.unit.records_world import BASE, found, observation, patient, put, quantity, store_at
-from yilian.records import Gone, NotFound, Scope, parse_query
+from yilian.records import Gone, NotFound, Scope, parse_query, searching
 from yilian.records.compartments import place
 
 
@@ -296,3 +296,13 @@ def test_labels_of_what_is_inside_count():
     assert place("Bundle", "x", bundle, BASE).labels == ("N", "R")
     assert place("Parameters", "x", {"resourceType": "Parameters", "parameter": [{"resource": inner}]}, BASE).labels == ("R",)
     assert place("List", "x", {"resourceType": "List", "contained": [inner]}, BASE).labels == ("R",)
+
+
+def test_what_may_not_be_seen_takes_no_place_of_what_may(tmp_path, monkeypatch):
+    monkeypatch.setattr(searching, "INCLUDED_MAX", 3)
+    with store_at(tmp_path) as store:
+        put(store, patient("a"))
+        for number in range(6):
+            put(store, observation(f"o{number}", "a", effectiveDateTime="2021-06-01", **(labelled("R") if number < 4 else {})))
+        page = store.search(parse_query("Patient", "_id=a&_revinclude=Observation:subject"), MILD)
+        assert {one.id for one in page.includes} == {"o4", "o5"}

@@ -202,9 +202,14 @@ def _referring(core: Core, db: sqlite3.Connection, query: Query, include: Includ
     )
     numbers = [core.number(s, p.code) for s in sources for p in _reference_parameters(s, include.code)]
     rows: list[int] = []
-    for number in numbers:
-        rows += _in_pieces(db, f"SELECT DISTINCT resource FROM ix WHERE parameter={number} AND value IN (%s) LIMIT {INCLUDED_MAX}", handles)
     seen, allowed = core.selector.visible(scope, "r"), core.selector.of_types(scope, "r")
+    for number in numbers:
+        # the scope first and the bound after it: else what may not be seen takes the places of what may
+        statement = (
+            f"SELECT DISTINCT r.id FROM ix JOIN resource r ON r.id=ix.resource WHERE ix.parameter={number} AND ix.value IN (%s)"
+            f" AND r.deleted=0 AND {seen.text} AND {allowed.text} LIMIT {INCLUDED_MAX}"
+        )
+        rows += _in_pieces(db, statement, handles, (*seen.bound, *allowed.bound))
     return fetch(core, db, "r.id", list(dict.fromkeys(rows)), [seen, allowed])
 
 
@@ -212,11 +217,11 @@ def _reference_parameters(resource_type: str, code: str) -> Iterable[Parameter]:
     return [p for p in parameters(resource_type).values() if p.kind == "reference" and code in {"*", p.code}]
 
 
-def _in_pieces(db: sqlite3.Connection, statement: str, values: list[int], piece: int = 400) -> list[int]:
+def _in_pieces(db: sqlite3.Connection, statement: str, values: list[int], bound: tuple[Any, ...], piece: int = 400) -> list[int]:
     out: list[int] = []
     for at in range(0, len(values), piece):
         some = values[at : at + piece]
-        out += [r[0] for r in db.execute(statement % marks(some), some)]
+        out += [r[0] for r in db.execute(statement.replace("%s", marks(some), 1), (*some, *bound))]
     return out
 
 
