@@ -109,3 +109,24 @@ def test_a_backup_of_a_running_node_holds_records_and_tables_and_no_key(network,
     assert process.wait(timeout=60) == 0
     assert sorted(file.name for file in (tmp_path / "backup").iterdir()) == ["genesis.cbor", "node.db", "node.toml", "records.db"]
     assert main(words) == 2  # and nothing is overwritten
+
+
+def test_an_import_names_each_file_and_line_that_was_not_stored_and_quotes_no_value(network, tmp_path, capsys):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    words = ["import", str(folder), "--folder", str(tmp_path / "a")]
+    capsys.readouterr()
+    assert main(words) == 2
+    assert capsys.readouterr().err == f"usage: no file in {folder} is named *.json, *.json.gz, *.ndjson or *.ndjson.gz\n"
+    (folder / "broken.json").write_text('{"resourceType":"Observation"')
+    (folder / "people.ndjson").write_text('{"resourceType":"Patient","id":"p1"}\n{"resourceType":"Patient","id":"not an id"}\n')
+    assert main(words) == 3
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        "2 files, 2 resources found: 1 stored, 1 refused",
+        "of the stored 1 are new, 0 new versions, 0 were there already",
+        "most of them Patient 2",
+        "  broken.json  structure: The body is not JSON: it ends too early or a value is missing",
+        "  people.ndjson:2  value at Patient.id: not a valid id",
+    ]
+    assert said.err == "refused: 1 resource was not stored; 2 files or lines are named above\n"

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -117,6 +118,23 @@ def test_what_is_not_understood_is_usage(words, capsys):
     with pytest.raises(SystemExit) as end:
         main(words)
     assert (end.value.code, capsys.readouterr().out) == (2, "")
+
+
+@pytest.mark.parametrize(("closed", "ends"), [("stdout", "output.answer({}, 'said')"), ("stderr", "open('/nowhere')")])
+def test_a_reader_that_went_away_is_no_defect_and_gets_no_trace(closed, ends, tmp_path):
+    code = (
+        "import sys; from types import SimpleNamespace as Command; from yilian.cli.frame import Output, attempt\n"
+        f"sys.exit(attempt(Command(run=lambda _, output: {ends}), None, Output()))"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    other = "stderr" if closed == "stdout" else "stdout"
+    streams = {closed: writing, other: subprocess.PIPE}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "XDG_STATE_HOME": str(tmp_path)}, check=False, text=True, **streams
+    )
+    os.close(writing)
+    assert (run.returncode, getattr(run, other)) == (141, "")
 
 
 def test_help_imports_none_of_the_rooms_that_are_slow_to_import():

@@ -91,8 +91,18 @@ def counted_as(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
 
 
-def attempt(command: Command, options: argparse.Namespace, output: Output) -> int:  # noqa: PLR0911 - one line for each way it ends
+def attempt(command: Command, options: argparse.Namespace, output: Output) -> int:
     """Run a command and return the exit code of what came of it."""
+    try:
+        return _attempted(command, options, output)
+    except BrokenPipeError:  # by the answer, or by the sentence that says why there is none
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # either may lead into that pipe, and Python complains once more at exit
+            os.dup2(nowhere, stream.fileno())
+        return _CLOSED_PIPE
+
+
+def _attempted(command: Command, options: argparse.Namespace, output: Output) -> int:  # noqa: PLR0911 - one line for each way it ends
     try:
         command.run(options, output)
     except Refused as no:
@@ -111,8 +121,7 @@ def attempt(command: Command, options: argparse.Namespace, output: Output) -> in
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
-        return _CLOSED_PIPE
+        raise
     except Exception as defect:  # noqa: BLE001 - nothing is hidden: the whole trace goes to the file that the sentence names
         known = _said_by_a_node(defect)
         if known is not None:

@@ -98,7 +98,7 @@ def try_next(tale: Tale, where: Whereabouts) -> None:
     tell.command(f"yilian read --as dr-wu --holder {HOSPITAL} --patient he --present Observation")
     tell.command("yilian grant --patient he --list")
     tell.command(f"yilian read --as dr-feng --holder {KNOWN} --patient lin Observation   # refused: no grant")
-    tell.command(f"curl -s {where.nodes[KNOWN]}/ready; curl -s {where.nodes[KNOWN]}/network/members")
+    tell.command(f"yilian show member {KNOWN}; curl -s {where.nodes[KNOWN]}/ready")
     tell.fact("home", where.home)
     tell.fact("end", "Ctrl-C")
 
