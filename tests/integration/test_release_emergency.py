@@ -205,3 +205,16 @@ async def test_nobody_asks_through_a_list_of_people_who_is_known_here(here, monk
     answers = [(await break_glass(here, HANDLE + str(number))).refusal for number in range(4)]
     assert answers == ["9031 NO_SUCH_PATIENT"] * 2 + [f"{int(No.TOO_MANY_REQUESTS)} TOO_MANY_REQUESTS"] * 2
     assert (await break_glass(here)).status == 200  # who is being treated is not held up
+
+
+async def test_without_a_share_left_nothing_is_offered(tmp_path):
+    async with ward(tmp_path, emergency_cap=1) as here:
+        here.person("ann")
+        here.person("bob")
+        assert (await break_glass(here)).status == 200
+        size = here.entries()
+        for target in (HANDLE.replace("ann", "bob"), HANDLE.replace("ann", "nobody")):  # the same, whether known here or not
+            received = await break_glass(here, target)
+            assert refusal(received) == (403, "4006 EMERGENCY_QUOTA")
+        assert here.holder.journal.all("SELECT count(*) FROM months") == [(1,)]
+        assert here.entries() == size

@@ -12,7 +12,9 @@ from urllib.parse import urlencode
 
 from yilian.base.artefacts import intent_statement
 from yilian.base.keys import is_signed
+from yilian.base.refusals import Reason, require
 from yilian.base.terms import ORDINARY
+from yilian.contracts import access, directory
 from yilian.contracts.access import SESSION_S, Basis
 from yilian.node import limits
 from yilian.node.asking import ReleaseCall
@@ -33,7 +35,7 @@ AFTER_P2: Final = ("R", "V")  # design 04: labels that open only after P2
 async def by_emergency(call: ReleaseCall, asker: Who, target: Target, final: Finality, node: Node) -> Right:
     """Return the right that an emergency gives: the set, of one patient, without a grant.
 
-    Refuses  NO_GRANT, REASON_MISSING, NOT_FOR_EMERGENCIES, TOO_MANY_REQUESTS, NO_SUCH_PATIENT
+    Refuses  NO_GRANT, REASON_MISSING, NOT_FOR_EMERGENCIES, TOO_MANY_REQUESTS, EMERGENCY_QUOTA, NO_SUCH_PATIENT
     """
     demand(call.read.purpose == EMERGENCY_PURPOSE, No.NO_GRANT)
     demand(call.reason is not None and len(call.reason.strip()) >= REASON_LENGTH_MIN, No.REASON_MISSING)
@@ -43,11 +45,22 @@ async def by_emergency(call: ReleaseCall, asker: Who, target: Target, final: Fin
     session, is_cosigned = (None, False) if known is None else live_session(asker.member.id, known.id, final.now_s, node)
     if session is None:  # an offer says that the patient is known here, and enters nothing: nobody asks through a list of people
         node.limits.spend(limits.EMERGENCIES, asker.member.id)
+        _require_quota(asker.member.id, final)
     demand(len(patients) == 1, No.NO_SUCH_PATIENT)
     chart = await node.charts.meet(patients[0])
     labels = frozenset((*ORDINARY, *(AFTER_P2 if is_cosigned else ())))
     scope = Scope(from_s=final.now_s - RESULTS_S, labels_allowed=labels, patient_id=chart.patient_id)
     return Right(Basis.EMERGENCY, chart, scope, asker.member.node_key, opens=session is None, session=session, is_cosigned=is_cosigned)
+
+
+def _require_quota(member: str, final: Finality) -> None:
+    """Refuse an opening that the ledger would refuse anyway, before anything is said of the patient.
+
+    Refuses  EMERGENCY_QUOTA
+    """
+    cap = directory.parameter(final.view, "emergency_cap")
+    level = access.level_now(access.bucket(final.view, member), access.reviews(final.view, member), cap, final.now_s)
+    require(level >= access.OPENING_COST, Reason.EMERGENCY_QUOTA, level=level)
 
 
 def _exact(node: Node, system: str, value: str) -> list[str]:
