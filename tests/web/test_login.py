@@ -9,7 +9,7 @@ import pytest
 from tests.release_worlds import HOLDER, REQUESTER, ids, ward
 from yilian.base.keys import SigningKey
 from yilian.base.shapes import pack
-from yilian.node import jose
+from yilian.node import No, NodeRefused, jose, tokens
 from yilian.node.tokens import ASSERTION_TYPE, Purpose, dpop_proof
 
 pytestmark = pytest.mark.xdist_group("release")
@@ -160,3 +160,18 @@ async def test_staff_software_reads_another_member_by_an_ordinary_get(here):
     del headers["Yilian-Signature"]
     unsigned = await here.client.get(target, headers=headers)
     assert (unsigned.status_code, json.loads(unsigned.content)["resourceType"]) == (400, "OperationOutcome")
+
+
+async def test_one_key_with_very_many_proofs_does_not_shut_the_others_out(here, monkeypatch):
+    monkeypatch.setattr(tokens, "PROOFS_OF_ONE_MAX", 2)
+    answers = [await ask(here, assertion(here)) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    token = answers[0].json()["access_token"]
+    thief, other = SigningKey(secrets.token_bytes(32)), SigningKey(secrets.token_bytes(32))
+    for _ in range(3):  # a proof by another key than the token's counts against nobody
+        with pytest.raises(NodeRefused) as no:
+            here.holder.tokens.authorize(f"DPoP {token}", dpop_proof(thief, "GET", url(here), here.now_s, token), "GET", url(here))
+        assert (no.value.no, no.value.facts) == (No.PROOF_NOT_VALID, {})
+    assert (await ask(here, assertion(here), dpop_proof(other, "POST", url(here), here.now_s, None))).status_code == 200
+    here.clock.go(tokens.PROOF_S_MAX + tokens.SKEW_S + 1)
+    assert [(await ask(here, assertion(here))).status_code for _ in range(2)] == [200, 200]

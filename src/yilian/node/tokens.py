@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -33,6 +34,7 @@ PROOF_S_MAX: Final = 60  # RFC 9449 section 11.1: seconds or minutes
 SKEW_S: Final = 30  # of another member's clock
 TOKENS_MAX: Final = 20_000
 PROOFS_MAX: Final = 200_000
+PROOFS_OF_ONE_MAX: Final = 50_000  # of one key: some 550 requests a second; a quarter of all, so that no one shuts the others out
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 OWN_CLIENT: Final = "own"
 _TEXT_MAX: Final = 256
@@ -71,7 +73,8 @@ class Tokens:
         self._members = members
         self._own_client = own_client
         self._issued: dict[str, tuple[Asker, str]] = {}
-        self._proofs: dict[str, int] = {}
+        self._proofs: dict[str, tuple[int, str]] = {}
+        self._proofs_of: Counter[str] = Counter()
         self._binding = keys.node_key.sign(binding_statement(keys.network, settings.id, keys.token_key.public_key))
 
     @property
@@ -141,7 +144,7 @@ class Tokens:
         if known is None or self._members.now_s() >= known[0].until_s:
             raise NodeRefused(No.TOKEN_NOT_VALID)
         asker, token_hash = known
-        demand(self._prove(proof, method, url, token_hash) == asker.thumbprint, No.PROOF_NOT_VALID)
+        self._prove(proof, method, url, token_hash, asker.thumbprint)
         return asker
 
     def authorize_own(self, authorization: str | None) -> Asker:
@@ -244,8 +247,11 @@ class Tokens:
             demand(len(self._issued) < TOKENS_MAX, No.TOO_MANY_REQUESTS)
         self._issued[token] = (asker, jose.to_text(sha256(token.encode())))
 
-    def _prove(self, proof: str, method: str, url: str, token_hash: str | None) -> str:
-        """Return the thumbprint of the key that made a fresh DPoP proof for this very request, RFC 9449 section 4.3."""
+    def _prove(self, proof: str, method: str, url: str, token_hash: str | None, bound_to: str | None = None) -> str:
+        """Return the thumbprint of the key that made a fresh DPoP proof for this very request, RFC 9449 section 4.3.
+
+        Refuses  PROOF_NOT_VALID, also when it is not the key that the token is bound to; TOO_MANY_REQUESTS
+        """
         try:
             header = jose.header_of(proof)
             public_key = jose.public_key_of(header.get("jwk"))
@@ -260,15 +266,23 @@ class Tokens:
         demand(-SKEW_S <= now_s - issued_at_s <= PROOF_S_MAX, No.PROOF_NOT_VALID)
         demand(token_hash is None or claims.get("ath") == token_hash, No.PROOF_NOT_VALID)
         demand(jti not in self._proofs, No.PROOF_NOT_VALID)
+        thumbprint = jose.thumbprint(public_key)
+        demand(bound_to is None or thumbprint == bound_to, No.PROOF_NOT_VALID)  # before it is kept: it counts against nobody else
         self._forget_proofs(now_s)
-        self._proofs[jti] = now_s + PROOF_S_MAX + SKEW_S
-        return jose.thumbprint(public_key)
+        demand(self._proofs_of[thumbprint] < PROOFS_OF_ONE_MAX, No.TOO_MANY_REQUESTS)
+        self._proofs[jti] = (now_s + PROOF_S_MAX + SKEW_S, thumbprint)
+        self._proofs_of[thumbprint] += 1
+        return thumbprint
 
     def _forget_proofs(self, now_s: int) -> None:
         """Drop proofs that are too old to be accepted anyway; they stand in the order in which they came."""
         for jti in list(itertools.islice(self._proofs, 2)):
-            if self._proofs[jti] < now_s:
+            until_s, thumbprint = self._proofs[jti]
+            if until_s < now_s:
                 del self._proofs[jti]
+                self._proofs_of[thumbprint] -= 1
+                if not self._proofs_of[thumbprint]:
+                    del self._proofs_of[thumbprint]
         demand(len(self._proofs) < PROOFS_MAX, No.TOO_MANY_REQUESTS)
 
 
