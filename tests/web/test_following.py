@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+from collections import Counter
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 from tests.alliance_worlds import alliance
@@ -98,3 +100,29 @@ async def test_the_row_of_a_grant_is_told_signed_to_who_knows_the_beginning_of_i
         for beginning in (control_key.hex()[:2], "zz", "00" * 65):
             refused = await here.running.get(REGULATOR, f"/network/grants/{beginning}")
             assert (refused.status_code, refused.json()["name"]) == (400, "NOT_UNDERSTOOD")
+
+
+async def test_one_address_follows_so_often_at_once_and_again_when_it_has_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr(following, "STREAMS_MAX", 1)
+    async with alliance(tmp_path, opens=[REGULATOR]) as running, httpx.AsyncClient(trust_env=False) as client:
+        path = running.urls[REGULATOR] + "/network/blocks?since=0&follow"
+        await running.doctor(REGULATOR)
+        async with client.stream("GET", path) as first:
+            await anext(first.aiter_raw())
+            async with client.stream("GET", path) as second:
+                await second.aread()
+                assert (second.status_code, second.json()["facts"]) == (429, {"streams_max": 1})
+            assert (await client.get(path.removesuffix("&follow"))).status_code == 200
+
+    streams, frames = Counter(), following._counted(aiter_of(b"a", b"b"), Counter(), "x")
+    assert [frame async for frame in frames] == [b"a", b"b"]
+    frames = following._counted(aiter_of(b"a", b"b"), streams, "x")
+    assert await anext(frames) == b"a"
+    assert streams == {"x": 1}
+    await frames.aclose()
+    assert streams == {}
+
+
+async def aiter_of(*items):
+    for item in items:
+        yield item

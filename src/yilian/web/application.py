@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -45,4 +46,5 @@ def application(node: Node) -> Starlette:
     app = Starlette(routes=routes, exception_handlers=handlers)  # handlers by class, as Starlette documents
     app.state.node = node
     app.state.closing = asyncio.Event()
+    app.state.streams = Counter()  # of blocks, that each address follows now
     return app

@@ -11,7 +11,9 @@ GET  /network/grants/{beginning}       [[signed state answer, row] ...] of grant
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from itertools import islice
 from typing import Final
 
@@ -33,6 +35,7 @@ BEGINNING_LENGTH_MIN: Final = 2  # who asks knows of a grant: one in 65,536 begi
 GRANTS_MAX: Final = 16
 HEIGHT_MAX: Final = 2**62
 HEIGHT_DIGITS_MAX: Final = 19
+STREAMS_MAX: Final = 64  # of one address at once: a member needs one, and a region of tens of members may share a machine
 
 
 async def genesis(request: Request) -> Response:
@@ -46,11 +49,30 @@ async def blocks(request: Request) -> Response:
     if not (text.isascii() and text.isdigit() and len(text) <= HEIGHT_DIGITS_MAX and int(text) < HEIGHT_MAX):
         raise NodeRefused(No.NOT_UNDERSTOOD)
     is_followed = "follow" in request.query_params
+    streams: Counter[str] = request.app.state.streams
+    address = address_of(request)
+    if is_followed and streams[address] >= STREAMS_MAX:
+        raise NodeRefused(No.TOO_MANY_REQUESTS, streams_max=STREAMS_MAX)
     frames = _frames(node_of(request), int(text), request.app.state.closing, is_followed=is_followed)
+    if is_followed:
+        frames = _counted(frames, streams, address)
     return StreamingResponse(frames, media_type="application/octet-stream", headers=NO_STORE)
 
 
-async def _frames(node: Node, since_height: int, closing: asyncio.Event, *, is_followed: bool) -> AsyncIterator[bytes]:
+async def _counted(frames: AsyncGenerator[bytes, None], streams: Counter[str], address: str) -> AsyncGenerator[bytes, None]:
+    """Pass frames on; the address has one stream more meanwhile."""
+    streams[address] += 1
+    try:
+        async with aclosing(frames):
+            async for frame in frames:
+                yield frame
+    finally:
+        streams[address] -= 1
+        if not streams[address]:
+            del streams[address]
+
+
+async def _frames(node: Node, since_height: int, closing: asyncio.Event, *, is_followed: bool) -> AsyncGenerator[bytes, None]:
     """Yield frames; a stream that is followed ends when the server does, so that it does not hold up a shutdown."""
     height = since_height
     while not is_followed:
