@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,13 @@ from yilian.cli import main
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("regions")]
 YILIAN = [sys.executable, "-c", "import sys; from yilian.cli import main; sys.exit(main())"]
 STORY_ENDS = "接下来可以试试"
+
+
+@pytest.fixture
+def tmp_path():
+    """A folder with a short name, for a socket's path has 107 bytes and pytest's own folders may leave too few."""
+    with tempfile.TemporaryDirectory(prefix="y-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -132,6 +140,12 @@ def test_real_records_arrive_whole_in_a_running_region(region, environment, shar
     assert first["found"] > 3_000
     again = json.loads(yilian(environment, "import", str(shared / "data" / "synthea"), "--member", "hospital-1", "--json").stdout)
     assert (again["created"], again["found"]) == (0, first["found"])
+
+
+def test_a_home_whose_path_leaves_no_room_for_sockets_is_said_in_a_sentence(tmp_path, capsys):
+    home = tmp_path / ("x" * 90)
+    assert main(["demo", "--home", str(home)]) == 2
+    assert capsys.readouterr().err == f"usage: {home} is too long a path for the region's sockets: choose a --home of 80 bytes at most\n"
 
 
 def test_a_home_that_is_not_empty_and_a_port_in_use_are_said_in_a_sentence(tmp_path, capsys):

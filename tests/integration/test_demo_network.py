@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,13 @@ from yilian.ledger import parse_genesis
 
 YILIAN = [sys.executable, "-c", "import sys; from yilian.cli import main; sys.exit(main())"]
 FOUR = ["clinic-1", "hospital-1", "hospital-2", "regulator-1"]
+
+
+@pytest.fixture
+def tmp_path():
+    """A folder with a short name, for a socket's path has 107 bytes and pytest's own folders may leave too few."""
+    with tempfile.TemporaryDirectory(prefix="y-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ With --network 4 no single member orders: four of them validate with CometBFT, a
 """
 
 import argparse
+import os
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 SUMMARY = "start a simulated region and tell its story"
 PATIENTS_MAX = 5_000
 VALIDATORS = range(4, 9)  # of four, one may fail; there are eight members
+
+_HOME_BYTES_MAX = 80  # unix(7): a socket's path has 107 bytes; `/signers/` and the longest member's name take up to 26
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -50,13 +53,21 @@ def run(options: argparse.Namespace, output: Output) -> None:
     _check(options)
     try:
         if options.home is not None:
+            _require_short(options.home)
             _make(options.home)
             asyncio.run(_demo(options, options.home, output))
             return
         with tempfile.TemporaryDirectory(prefix="yilian-", ignore_cleanup_errors=True) as folder:
+            _require_short(Path(folder))
             asyncio.run(_demo(options, Path(folder), output))
     except (EngineStopped, CannotListen) as stopped:
         raise Unreachable(str(stopped)) from stopped
+
+
+def _require_short(home: Path) -> None:
+    """Refuse a home whose sockets would have no address: unix(7) gives them 107 bytes, and the longest name under it has 26."""
+    if len(os.fsencode(home.absolute())) > _HOME_BYTES_MAX:
+        raise Misused(f"{home} is too long a path for the region's sockets: choose a --home of {_HOME_BYTES_MAX} bytes at most")
 
 
 def _check(options: argparse.Namespace) -> None:
