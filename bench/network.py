@@ -213,7 +213,7 @@ class Network:
 
     def __init__(self, folder: Path, count: int, *, is_batching: bool = True) -> None:
         """Found it and start every member."""
-        ports = _free_ports(2 * count)
+        ports = free_ports(2 * count)
         seats = [
             Seat(member(n), "127.0.0.1", ports[2 * n], ports[2 * n + 1], digest("peer", n), key(member(n), "consensus").seed)
             for n in range(count)
@@ -377,7 +377,7 @@ def _levels(carrier: str) -> list[list[bytes]]:
     return levels
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.socket()) for _ in range(count)]
         for each in probes:
