@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: help demo test check fast fix bench bench-network mutate tables lock cometbft run-env dev-env clean
+.PHONY: help demo test check fast fix bench bench-network bench-restart mutate tables lock cometbft run-env dev-env clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench: dev-env ## throughput, latency, release, import, growth against their tar
 
 bench-network: dev-env cometbft ## the same ledger on 1 and 4 validators
 	@$(BIN)/python bench/network.py $(ARGS)
+
+bench-restart: dev-env cometbft ## a validator with 10^6 entries: restart, memory, disk, snapshots (ARGS="--entries 100000" for a quick look)
+	@$(BIN)/python bench/restart.py $(ARGS)
 
 mutate: dev-env ## break the rules of contracts and ledger one line at a time; the tests must notice (ARGS="--sample 50 --seed 1")
 	@$(BIN)/python tools/mutate.py $(ARGS)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.figures import Figure, keep
 
-APART = {"network"}  # `make bench-network`: it needs CometBFT
+APART = {"network", "restart"}  # `make bench-network` and `make bench-restart`: they need CometBFT
 
 
 def names() -> list[str]:

@@ -214,10 +214,7 @@ class Network:
     def __init__(self, folder: Path, count: int, *, is_batching: bool = True) -> None:
         """Found it and start every member."""
         ports = free_ports(2 * count)
-        seats = [
-            Seat(member(n), "127.0.0.1", ports[2 * n], ports[2 * n + 1], digest("peer", n), key(member(n), "consensus").seed)
-            for n in range(count)
-        ]
+        seats = [Seat(member(n), "127.0.0.1", ports[2 * n], ports[2 * n + 1], key(member(n), "consensus").seed) for n in range(count)]
         others = [_founder(name, None) for number in range(count) for name in carried(number)[1:]]
         genesis = Genesis(int(time.time()), "", (*[_founder(seat.member, seat) for seat in seats], *others), PARAMETERS)
         peers = [seat.peer for seat in seats]
@@ -378,6 +375,7 @@ def _levels(carrier: str) -> list[list[bytes]]:
 
 
 def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on."""
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.socket()) for _ in range(count)]
         for each in probes:
