@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.worlds import KINDS, PARAMETERS, founder, key, node_key, seed
+from tests.worlds import KINDS, PARAMETERS, founder, key, node_key
 from yilian.base.transaction import Header, sign
 from yilian.contracts import anchor
 from yilian.engines.cometbft import BinaryMissing, CometBftEngine, Seat, write_home
@@ -36,14 +36,11 @@ def consensus_key(member):
 
 def seats(names=NAMES):
     ports = free_ports(2 * len(names))
-    return [
-        Seat(name, "127.0.0.1", ports[2 * n], ports[2 * n + 1], seed(name, "peer"), consensus_key(name).seed)
-        for n, name in enumerate(names)
-    ]
+    return [Seat(name, "127.0.0.1", ports[2 * n], ports[2 * n + 1], consensus_key(name).seed) for n, name in enumerate(names)]
 
 
 def seated(member):
-    """Return a founder who validates."""
+    """Return a founder with a seat; it validates if it has power."""
     return replace(member, consensus_key=consensus_key(member.id).public_key)
 
 
@@ -60,7 +57,7 @@ needs_cometbft = pytest.mark.skipif(not has_cometbft(), reason="no CometBFT here
 def consortium_genesis(names=NAMES, observers=()):
     """Return a genesis that starts now: CometBFT's clock is the machine's."""
     members = [seated(founder(name, KINDS_OF.get(name, ("hospital",)))) for name in names]
-    members += [founder(name, KINDS_OF.get(name, ("hospital",)), power=0) for name in observers]
+    members += [seated(founder(name, KINDS_OF.get(name, ("hospital",)), power=0)) for name in observers]
     return Genesis(int(time.time()), "", tuple(members), PARAMETERS)
 
 
@@ -92,8 +89,9 @@ class Consortium:
         kind = KINDS[kind_name]
         self.nonces[carrier] = self.nonces.get(carrier, 0) + 1
         signer = changes.pop("signer", node_key(carrier))
-        header = Header(self.genesis.network_id, node_key(carrier).kid, carrier, kind_name, int(time.time()) + 600, self.nonces[carrier])
-        return sign(signer, replace(header, **changes), kind.number, kind.body(message), approvers)
+        said = {"network": self.genesis.network_id, "kid": node_key(carrier).kid, "issuer": carrier, "subject": kind_name}
+        said |= {"exp_s": int(time.time()) + 600, "nonce": self.nonces[carrier]}
+        return sign(signer, Header(**{**said, **changes}), kind.number, kind.body(message), approvers)
 
     def tick(self, carrier, **changes):
         """Return an anchor tick, the smallest thing that a member says; a second one in the same minute is refused."""

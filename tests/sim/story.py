@@ -1,7 +1,5 @@
 """What a region says to its ledger, from a seed: good transactions, wrong ones, repeats, and keys that change while they are in flight."""
 
-from dataclasses import replace
-
 from tests.worlds import KINDS, key, node_key, seed
 from yilian.base.codec import encode
 from yilian.base.transaction import Header, act_bytes, approve, assemble, sign
@@ -51,8 +49,9 @@ class Story:
         carrier = carrier or self.random.choice(self.members)
         kind, signer = KINDS[kind_name], self.keys[carrier]
         self.nonces[carrier] += self.random.choice([1, 1, 1, 2, 700])
-        header = Header(self.network, signer.kid, carrier, kind_name, now_s + self.random.choice([30, 600, 3_600]), self.nonces[carrier])
-        return sign(signer, replace(header, **changes), kind.number, kind.body(message), approvers)
+        exp_s = now_s + self.random.choice([30, 600, 3_600])
+        said = {"network": self.network, "kid": signer.kid, "issuer": carrier, "subject": kind_name, "exp_s": exp_s}
+        return sign(signer, Header(**{**said, "nonce": self.nonces[carrier], **changes}), kind.number, kind.body(message), approvers)
 
     def tick(self, now_s):
         return self.say("anchor.tick", anchor.Tick(seed("tick", self.number), bytes(32)), now_s)

@@ -60,10 +60,10 @@ def test_init_writes_each_founder_a_folder_of_its_own_and_one_genesis_for_all(fo
             assert (out / name / "ledger/validator/config" / secret).stat().st_mode & 0o077 == 0
 
 
-def test_a_member_without_power_gets_a_seat_and_no_vote(tmp_path, capsys):
+def test_a_member_without_power_gets_a_seat_by_which_its_peers_know_it_and_no_vote(tmp_path, capsys):
     assert init(capsys, tmp_path, FOUNDERS + member("pharmacy-1", power=0)) == (0, "")
     genesis = parse_genesis((tmp_path / "out/genesis.cbor").read_bytes())
-    assert [(one.power, one.consensus_key is None) for one in genesis.members] == [(1, False)] * 4 + [(0, True)]
+    assert [(one.power, one.consensus_key is None) for one in genesis.members] == [(1, False)] * 4 + [(0, False)]
 
 
 def test_keys_are_never_overwritten(founders, tmp_path, capsys):
@@ -81,7 +81,7 @@ def test_keys_are_never_overwritten(founders, tmp_path, capsys):
         ("member = [3]\n", 2, "usage: members.toml has one [[member]] for each member, and [parameters]; nothing else\n"),
         ("parameters = 3\n" + FOUNDERS[26:], 2, "usage: members.toml has one [[member]] for each member, and [parameters]; nothing else\n"),
         ('network = "x"\n' + FOUNDERS, 2, "usage: members.toml has one [[member]] for each member, and [parameters]; nothing else\n"),
-        (member("a", votes=2), 2, "usage: members.toml: a member has no votes; it has id, kinds, name, endpoint, power, host, p2p_port, "),
+        (member("a", votes=2), 2, "usage: members.toml: a member has no votes; it has id, kinds, name, endpoint, power, host, listen, "),
         (member("a", name=None, endpoint=None), 2, "usage: members.toml: a member lacks name, endpoint\n"),
         (member("a", power="1", kinds="clinic"), 2, "usage: members.toml: a: kinds, power is of the wrong type\n"),
         (member("a", power=True), 2, "usage: members.toml: a: power is of the wrong type\n"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.consortium import NAMES, consensus_key, consortium_genesis
 from tests.sim.story import Story
-from tests.worlds import KINDS, key, make_genesis, node_key, seed
+from tests.worlds import KINDS, key, make_genesis, node_key
 from yilian.base.codec import decode, encode
 from yilian.base.digests import sha256
 from yilian.base.refusals import Reason, Refused
@@ -198,7 +198,7 @@ def test_a_signature_on_which_verifiers_differ_has_one_verdict_at_every_door(app
 
 
 def seat(member="hospital-1"):
-    return Seat(member, "127.0.0.1", 26656, 26657, seed(member, "peer"), consensus_key(member).seed)
+    return Seat(member, "127.0.0.1", 26656, 26657, consensus_key(member).seed)
 
 
 def test_the_home_says_what_the_design_says(tmp_path, genesis):
@@ -211,7 +211,7 @@ def test_the_home_says_what_the_design_says(tmp_path, genesis):
     assert (mempool["size"], mempool["cache_size"], mempool["recheck"]) == (200_000, 400_000, False)
     assert (p2p["send_rate"], p2p["recv_rate"], p2p["persistent_peers"]) == (200_000_000, 200_000_000, "aa@127.0.0.1:1,bb@127.0.0.1:2")
     assert (config["tx_index"]["indexer"], config["proxy_app"], config["statesync"]) == ("null", "unix://abci.sock", {"enable": False})
-    assert (read_ports(tmp_path).p2p, read_ports(tmp_path).rpc) == (26656, 26657)
+    assert (read_ports(tmp_path).p2p, read_ports(tmp_path).rpc, read_ports(tmp_path).named) == (26656, 26657, {"aa", "bb"})
 
 
 def test_keys_are_for_their_owner_alone_and_votes_are_never_set_back(tmp_path, genesis):
@@ -371,6 +371,43 @@ def vote_through(application, story, change, height=1):
 
 def public(*names):
     return key(*names).public_key
+
+
+def is_let_in(application, public_key):
+    path = f"/p2p/filter/id/{address(public_key).hex()}"
+    return application.query(abci.RequestQuery(path=path)).code == 0
+
+
+def test_a_peer_that_no_member_is_known_by_is_hung_up_on(application, replica, genesis):
+    stranger = key("stranger").public_key
+    assert [is_let_in(application, consensus_key(name).public_key) for name in NAMES] == [True] * 4
+    assert not is_let_in(application, stranger)
+    assert not is_let_in(application, node_key("clinic-1").public_key)  # the key of its envelopes is not that of its connection
+    answer = application.query(abci.RequestQuery(path="/p2p/filter/id/" + "00" * 20))
+    assert (answer.code, answer.log) == (1, f"{'00' * 20} is no member's peer")
+    assert application.query(abci.RequestQuery(path="/p2p/filter/addr/203.0.113.9:4711")).code == 0
+
+
+def test_whom_the_operator_named_may_connect_until_the_directory_says_that_it_was_removed(replica, genesis, story):
+    newcomer, founder = key("newcomer").public_key, consensus_key("clinic-1").public_key
+    named = frozenset([address(newcomer).hex(), address(founder).hex()])
+    application = Application(replica, Snapshots(replica.path.parent, replica, print), lambda _: None, named=named)
+    assert is_let_in(application, newcomer)
+    change = directory.propose_change(directory.Remove("clinic-1"))
+    proposal = story.say("directory.propose", change, genesis.started_at_s, carrier="hospital-1")
+    decided(application, 1, [proposal])
+    voters = [name for name in NAMES if name != "clinic-1"]
+    index = replica.chain.log.size - 1
+    assert is_let_in(application, founder)
+    decided(application, 2, story.votes(index, voters, genesis.started_at_s))
+    assert (is_let_in(application, founder), is_let_in(application, newcomer)) == (False, True)
+
+
+def test_a_suspended_member_may_follow(application, genesis, story):
+    suspend = story.say("directory.suspend", directory.Suspend("clinic-1", bytes(32)), genesis.started_at_s, carrier="regulator-1")
+    decided(application, 1, [suspend])
+    assert directory.member(application._replica.read(), "clinic-1").stage is directory.Stage.SUSPENDED
+    assert is_let_in(application, consensus_key("clinic-1").public_key)
 
 
 def test_an_admission_by_vote_seats_a_validator(application, story):

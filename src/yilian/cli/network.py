@@ -5,7 +5,7 @@
   yilian network status   height, how long ago the last block was, peers and validators, of a member that runs here
 
 members.toml: one [[member]] each with id, kinds, name, endpoint and, if not the default, power (1; 0 follows without validating), host
-(127.0.0.1), p2p_port and rpc_port (26656, 26657, the next member 10 above); [parameters] as the directory knows them.
+(127.0.0.1), listen (host), p2p_port and rpc_port (26656, 26657, the next member 10 above); [parameters] as the directory knows them.
 """
 
 import argparse
@@ -24,7 +24,8 @@ SUMMARY = "found, join or look at a consortium that orders together"
 ENGINE: Final = "consortium"
 PEERS: Final = "peers.txt"
 GENESIS: Final = "genesis.cbor"
-_FIELDS: Final = {"id": str, "kinds": list, "name": str, "endpoint": str, "power": int, "host": str, "p2p_port": int, "rpc_port": int}
+_TEXTS: Final = ("name", "endpoint", "power", "host", "listen", "p2p_port", "rpc_port")
+_FIELDS: Final = {"id": str, "kinds": list} | {field: int if field == "power" or field.endswith("_port") else str for field in _TEXTS}
 _REQUIRED: Final = ("id", "kinds", "name", "endpoint")
 _ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")  # it names a folder too
 _SERVER: Final = re.compile(r"[^\s,@/]+:[0-9]{1,5}")
@@ -45,6 +46,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     join.add_argument("--ask", action="append", default=[], metavar="HOST:PORT", help="a member's RPC to begin from; two at least")
     join.add_argument("--trust", metavar="HEIGHT:HASH", help="a block that you know to be the network's (else the ones asked must agree)")
     join.add_argument("--host", default="127.0.0.1", help="where the others reach it (default %(default)s)")
+    join.add_argument("--listen", default="", help="the address that it binds, if that is not --host")
     join.add_argument("--p2p-port", type=int, default=26_656, help="default %(default)s")
     join.add_argument("--rpc-port", type=int, default=26_657, help="default %(default)s")
     join.set_defaults(act=_join)
@@ -156,7 +158,7 @@ def _seat(row: dict[str, Any], number: int) -> "Seat":
     from yilian.engines.consortium import P2P_PORT, PORTS_APART, draw
 
     first = P2P_PORT + PORTS_APART * number
-    return draw(row["id"], row.get("host", "127.0.0.1"), row.get("p2p_port", first), row.get("rpc_port", first + 1))
+    return draw(row["id"], row.get("host", "127.0.0.1"), row.get("p2p_port", first), row.get("rpc_port", first + 1), row.get("listen", ""))
 
 
 def _founder(folder: Path, row: dict[str, Any], seat: "Seat") -> "Founder":
@@ -169,7 +171,7 @@ def _founder(folder: Path, row: dict[str, Any], seat: "Seat") -> "Founder":
     url = urlsplit(row["endpoint"])
     settings = Settings(row["id"], row["endpoint"], port=url.port or 443, engine=ENGINE)
     founder = found(folder, settings, kinds=tuple(sorted(row["kinds"])), name=row["name"], power=power)
-    return replace(founder, consensus_key=seat.consensus_key) if power else founder
+    return replace(founder, consensus_key=seat.consensus_key)
 
 
 def _join(options: argparse.Namespace, output: Output) -> None:
@@ -183,7 +185,7 @@ def _join(options: argparse.Namespace, output: Output) -> None:
     if settings.engine != ENGINE:
         raise Misused(f'{options.home}/node.toml says engine = "{settings.engine}": set engine = "{ENGINE}" first')
     peers = _peers(options.peers)
-    seat = draw(settings.id, options.host, options.p2p_port, options.rpc_port)
+    seat = draw(settings.id, options.host, options.p2p_port, options.rpc_port, options.listen)
     trust = _trust(options)
     if options.genesis is not None:  # last of what may fail: a join that failed can be tried again as it was
         try:

@@ -1,7 +1,7 @@
 """A consortium: members who order together and do not trust one another. What is above says `consortium`, and not which engine that is.
 
-A member sits in a *seat*: where the others reach it, the keys of its connection, and the key it votes with if it validates. A founder's
-seat is drawn before genesis, because genesis names the voting key; a member that joins later draws its own and is admitted by vote.
+A member sits in a *seat*: where the others reach it, and the key under which they know it, with which it votes if it validates. A founder's
+seat is drawn before genesis, because genesis names the key; a member that joins later draws its own and is admitted by vote.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Standing:
     validators: dict[str, int]  # member -> power; a key that the directory does not know stands as its hex
 
 
-def draw(member: str, host: str = "127.0.0.1", p2p_port: int = P2P_PORT, rpc_port: int = P2P_PORT + 1) -> Seat:
-    """Return a new seat with keys of its own."""
-    return Seat(member, host, p2p_port, rpc_port, secrets.token_bytes(SEED_SIZE), secrets.token_bytes(SEED_SIZE))
+def draw(member: str, host: str = "127.0.0.1", p2p_port: int = P2P_PORT, rpc_port: int = P2P_PORT + 1, listen: str = "") -> Seat:
+    """Return a new seat with a key of its own."""
+    return Seat(member, host, p2p_port, rpc_port, secrets.token_bytes(SEED_SIZE), listen)
 
 
 def settle(folder: Path, genesis: Genesis, seat: Seat, peers: Sequence[str], trust: Trust | None = None) -> None:

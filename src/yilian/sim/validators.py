@@ -32,7 +32,7 @@ def validating(count: int, seed: int, first_port: int | None = None) -> Ordering
 
 
 def _seat(member: str, seed: int, p2p_port: int, rpc_port: int) -> Seat:
-    return Seat(member, LOOPBACK, p2p_port, rpc_port, draw(seed, "peer", member), draw(seed, "consensus", member))
+    return Seat(member, LOOPBACK, p2p_port, rpc_port, draw(seed, "consensus", member))
 
 
 @asynccontextmanager

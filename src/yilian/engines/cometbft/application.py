@@ -20,7 +20,7 @@ from yilian.contracts import directory
 from yilian.engines.cometbft import validators
 from yilian.engines.cometbft.faults import OutOfStep, WrongGenesis, WrongVersion
 from yilian.engines.cometbft.items import Screening, in_block
-from yilian.engines.cometbft.settings import VERSION, chain_id
+from yilian.engines.cometbft.settings import VERSION, address, chain_id
 from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.cometbft.stubs.crypto import keys_pb2
@@ -32,6 +32,8 @@ from yilian.ledger import BlockHeader, Genesis, Result
 BLOCK_TRANSACTIONS_MAX = 4_000  # so that deciding a block takes well under `timeout_propose` on a slow core (ADR-0091)
 CODE_ADMITTED = 0
 SEATS = "/seats"
+PEER = "/p2p/filter/id/"  # asked by CometBFT of each peer, `filter_peers`; source: CometBFT v0.38.25, node/setup.go createTransport
+ADDRESS = "/p2p/filter/addr/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,14 @@ class Application:
         snapshots: Snapshots,
         committed: Callable[[Block], None],
         clogged: Callable[[], None] = lambda: None,
+        named: frozenset[str] = frozenset(),
     ) -> None:
-        """Begin at the replica's height."""
+        """Begin at the replica's height. `named`: the peers that this member's operator chose to dial, by their ids."""
         self._replica = replica
         self._snapshots = snapshots
         self._committed = committed
         self._clogged = clogged
+        self._named = named
         self._guard = threading.Lock()  # one CometBFT at a time changes the ledger
         self._pending: _Pending | None = None
         self._names = validators.names(replica.read())
@@ -106,15 +110,32 @@ class Application:
         )
 
     def query(self, asked: abci.RequestQuery) -> abci.ResponseQuery:
-        """Answer, to the member's own operator, whose the voting keys are: path `/seats`, `CBOR([[key, member], ...])`.
+        """Answer CometBFT whether a peer may stay, and the member's operator whose the seats are: `/seats`, `CBOR([[key, member], ...])`.
 
         All else is read from the node's own store, not through CometBFT.
         """
         view = self._replica.read()
+        if asked.path.startswith(PEER):
+            peer = asked.path[len(PEER) :]
+            return abci.ResponseQuery(code=int(not self._may_connect(peer)), log=f"{peer} is no member's peer", height=view.chain.height)
+        if asked.path.startswith(ADDRESS):
+            return abci.ResponseQuery(height=view.chain.height)  # a member is known by its key, wherever it is
         if asked.path != SEATS:
             return abci.ResponseQuery(code=1, log=f"the only path is {SEATS}", height=view.chain.height)
         seats = [[member.consensus_key, member.id] for member in directory.members(view) if member.consensus_key is not None]
         return abci.ResponseQuery(value=encode(seats), height=view.chain.height)
+
+    def _may_connect(self, peer: str) -> bool:
+        """Say whether a peer is a member's, by its id in hex (ADR-0117): not a removed member's, but a suspended one's, which may follow.
+
+        Whom the operator named may be a member that this copy, still behind, does not know yet.
+        """
+        stages = {
+            address(member.consensus_key).hex(): member.stage
+            for member in directory.members(self._replica.read())
+            if member.consensus_key is not None
+        }
+        return stages[peer] is not directory.Stage.REMOVED if peer in stages else peer in self._named
 
     # -- mempool connection
 

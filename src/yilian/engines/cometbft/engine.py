@@ -74,7 +74,7 @@ class CometBftEngine(Served):
         self._last_block_at = time.monotonic()
         self._rpc = Rpc(ports.rpc)
         self._snapshots = Snapshots(folder / "snapshots", replica, self._fail, snapshot_every)
-        self.application = Application(replica, self._snapshots, self._committed, self._renew)
+        self.application = Application(replica, self._snapshots, self._committed, self._renew, ports.named)
         self._server = Server(folder / SOCKET, self.application.methods(), self._fail)
         try:
             self.process = Process(folder, ports, self._begun, self._fail)

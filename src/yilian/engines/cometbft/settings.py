@@ -34,23 +34,26 @@ ADDRESS_SIZE = 20  # CometBFT's address: the first bytes of the SHA-256 of a pub
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Where one member's CometBFT is reached, and the secrets of its network identity and (for a validator) of its votes."""
+    """Where one member's CometBFT is reached, and the secret of its key: by it the others know the peer, and its votes (ADR-0117).
+
+    `host` is the address that the others dial; `listen` the one that CometBFT binds, where that is another (a translated address).
+    """
 
     member: str
     host: str
     p2p_port: int
     rpc_port: int
-    node_seed: bytes = field(repr=False)
     consensus_seed: bytes = field(repr=False)
+    listen: str = ""
 
     @property
     def peer(self) -> str:
         """Return `id@host:port`, by which the others dial it."""
-        return f"{address(SigningKey(self.node_seed).public_key).hex()}@{self.host}:{self.p2p_port}"
+        return f"{address(self.consensus_key).hex()}@{self.host}:{self.p2p_port}"
 
     @property
     def consensus_key(self) -> bytes:
-        """Return the public key under which the member votes."""
+        """Return the public key of the seat, which the directory knows."""
         return SigningKey(self.consensus_seed).public_key
 
 
@@ -75,15 +78,16 @@ def chain_id(network: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where a member's CometBFT listens."""
+    """Where a member's CometBFT listens, and the ids of the peers that it dials."""
 
     p2p_host: str
     p2p: int
     rpc: int
+    named: frozenset[str]
 
 
 def read_ports(folder: Path) -> Ports:
-    """Return the addresses that the config in `FOLDER/validator` names.
+    """Return the addresses and peers that the config in `FOLDER/validator` names.
 
     Raises   NotAHome
     """
@@ -91,11 +95,12 @@ def read_ports(folder: Path) -> Ports:
     try:
         config = tomllib.loads(path.read_text())
         p2p, rpc = urlsplit(config["p2p"]["laddr"]), urlsplit(config["rpc"]["laddr"])
+        named = frozenset([peer.partition("@")[0] for peer in config["p2p"]["persistent_peers"].split(",") if peer])
     except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
         raise NotAHome(path) from error
     if p2p.hostname is None or p2p.port is None or rpc.port is None:
         raise NotAHome(path)
-    return Ports(p2p.hostname, p2p.port, rpc.port)
+    return Ports(p2p.hostname, p2p.port, rpc.port, named)
 
 
 class NotAHome(EngineStopped):
@@ -108,7 +113,7 @@ class NotAHome(EngineStopped):
 
 Section = dict[str, str | int | bool]
 
-_TOP: Final[Section] = {"db_backend": "goleveldb", "log_level": "error", "log_format": "plain", "abci": "socket", "filter_peers": False}
+_TOP: Final[Section] = {"db_backend": "goleveldb", "log_level": "error", "log_format": "plain", "abci": "socket", "filter_peers": True}
 _P2P: Final[Section] = {
     "addr_book_strict": False,  # members may sit behind private addresses
     "allow_duplicate_ip": True,  # several members on one machine: the demo and the tests
@@ -147,7 +152,7 @@ def write_home(folder: Path, genesis: Genesis, seat: Seat, others: Sequence[str]
     (home / "data").mkdir(exist_ok=True)
     (home / "config/config.toml").write_text(_config(seat, others, trust))
     (home / "config/genesis.json").write_text(json.dumps(genesis_document(genesis), indent=1) + "\n")
-    _write_secret(home / "config/node_key.json", {"priv_key": _private(seat.node_seed)})
+    _write_secret(home / "config/node_key.json", {"priv_key": _private(seat.consensus_seed)})
     votes = SigningKey(seat.consensus_seed).public_key
     key = {"address": address(votes).hex().upper(), "pub_key": _public(votes), "priv_key": _private(seat.consensus_seed)}
     _write_secret(home / "config/priv_validator_key.json", key)
@@ -191,7 +196,7 @@ def _config(seat: Seat, others: Sequence[str], trust: Trust | None) -> str:
         "max_request_batch_size": REQUESTS_IN_A_CALL_MAX,
         "max_body_bytes": BODY_SIZE_BYTES_MAX,
     }
-    p2p: Section = {**_P2P, "laddr": f"tcp://{seat.host}:{seat.p2p_port}", "persistent_peers": ",".join(others)}
+    p2p: Section = {**_P2P, "laddr": f"tcp://{seat.listen or seat.host}:{seat.p2p_port}", "persistent_peers": ",".join(others)}
     sync: Section = {"enable": trust is not None}
     if trust is not None:
         sync |= {
