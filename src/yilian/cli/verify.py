@@ -121,9 +121,11 @@ def _facts(entry: "Verified") -> dict[str, Fact]:
         "time_s": entry.time_s,
         "signers": entry.signers,
         "is_quorum": entry.is_quorum,
+        "suspends": entry.suspends or None,
     }
 
 
 def _line(entry: "Verified") -> str:
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.time_s))
-    return f"entry {entry.index:>6}  {entry.kind:<20} carried by {entry.carrier}, {at}, receipt of {', '.join(entry.signers)}"
+    by = f"carried by {entry.carrier}" if entry.carrier else f"the ledger's own: {entry.suspends} is suspended"
+    return f"entry {entry.index:>6}  {entry.kind:<20} {by}, {at}, receipt of {', '.join(entry.signers)}"

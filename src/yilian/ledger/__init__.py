@@ -2,17 +2,19 @@
 
 Files, in the order of an entry's life: `genesis` (who may carry), `screening` (form and signatures), `nonces` (once only), `versions` and
 `composed` (the contracts), `apply` (the step), `daily` (the day's leaf), `log`, `lthash`, `chain` (what a block adds up to), `receipts` and
-`answers` (what members sign about it), `snapshots` (how it is handed on), `verify`, `history` and
-`recordproof` (how a stranger checks it).
+`answers` (what members sign about it), `snapshots` (how it is handed on), `history`,
+`membership`, `verify` and `recordproof` (how a stranger checks it), `equivocation` (the leaf of a suspended validator).
 """
 
 from yilian.ledger.answers import StateAnswer, parse_answer, sign_answer, sign_day
 from yilian.ledger.apply import ACCEPTED, Applied, Result, apply
 from yilian.ledger.chain import BlockHeader, Chain, parse_chain, start
 from yilian.ledger.daily import ClosedDay, DailyLeaf, access_root, parse_daily_leaf
+from yilian.ledger.equivocation import Equivocation, parse_equivocation
 from yilian.ledger.genesis import Founder, Genesis, parse_genesis
 from yilian.ledger.history import MEMBERSHIP, History, is_quorum, validators
 from yilian.ledger.log import Frontier, Node, NodeStore, consistency, inclusion, root_at
+from yilian.ledger.membership import Item, Membership, NotProven, Verified
 from yilian.ledger.nonces import RESTART_SKIP, WINDOW, highest_spent
 from yilian.ledger.overlay import Overlay, Rows
 from yilian.ledger.receipts import (
@@ -28,7 +30,7 @@ from yilian.ledger.receipts import (
 from yilian.ledger.recordproof import Anchored, NotAnchored, RecordProof, VerifiedRecord, parse_record_proof, verify_record
 from yilian.ledger.screening import KeyTable, Screened, screen
 from yilian.ledger.snapshots import Manifest, Restore, SnapshotRejected, chunks, describe, parse_manifest
-from yilian.ledger.verify import Consistency, Export, Item, NotProven, Report, Verified, parse_export, verify
+from yilian.ledger.verify import Consistency, Export, Report, parse_export, verify
 from yilian.ledger.versions import NEWEST, VersionMissing, rules_of
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "ClosedDay",
     "Consistency",
     "DailyLeaf",
+    "Equivocation",
     "Export",
     "Founder",
     "Frontier",
@@ -53,6 +56,7 @@ __all__ = [
     "Item",
     "KeyTable",
     "Manifest",
+    "Membership",
     "Node",
     "NodeStore",
     "NotAnchored",
@@ -83,6 +87,7 @@ __all__ = [
     "parse_chain",
     "parse_checkpoint",
     "parse_daily_leaf",
+    "parse_equivocation",
     "parse_export",
     "parse_genesis",
     "parse_manifest",

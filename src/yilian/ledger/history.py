@@ -1,24 +1,32 @@
 """The directory as it was at any index of the log: replayed from genesis by the very rules that the ledger runs, entry by entry.
 
-Who    A stranger with an exported file (`verify`), and a node that must know whose signatures an entry of long ago needs.
-Source design 02 "Receipt"; ADR-0011, ADR-0092.
+Who    A stranger with an exported file (`verify`), a wallet that follows its network (`membership`), and a node that must know whose
+       signatures an entry of long ago needs.
+Source design 02 "Receipt"; ADR-0011, ADR-0092, ADR-0120.
 """
 
 from __future__ import annotations
 
+from yilian.base.digests import sha256
 from yilian.base.kinds import Act, StateView
 from yilian.base.transaction import Transaction
 from yilian.contracts import directory
 from yilian.ledger.chain import start
+from yilian.ledger.equivocation import Equivocation
 from yilian.ledger.genesis import Genesis
 from yilian.ledger.overlay import Rows
 from yilian.ledger.versions import rules_of
 
 MEMBERSHIP = "directory."  # kinds about members; a practitioner's credential signs no receipt
+ADDRESS_SIZE = 20  # of a validator, as ADR-0013 has it
 
 
 class KindUnknown(ValueError):
     """No rules of that height know the kind."""
+
+
+class NobodyToSuspend(ValueError):
+    """The ledger entered no such leaf: there is no active member of that name with a validator, or nobody validates here."""
 
 
 class History:
@@ -53,6 +61,18 @@ class History:
         )
         self.state.take(kind.decide(self.state, kind.read(transaction.body), act))
         return kind.name.startswith(MEMBERSHIP)
+
+    def suspend(self, said: Equivocation) -> None:
+        """Let a leaf of the ledger itself suspend a validator, as it did on the ledger. An operator's ledger has no such leaf.
+
+        Raises   NobodyToSuspend, also where an earlier change is missing
+        """
+        member = directory.member(self.state, said.member)
+        key = None if member is None or self.genesis.operator else member.consensus_key
+        found = None if key is None else directory.equivocation_writes(self.state, sha256(key)[:ADDRESS_SIZE])
+        if found is None:
+            raise NobodyToSuspend(said.member)
+        self.state.take(found[1])
 
 
 def validators(state: StateView) -> dict[str, int]:

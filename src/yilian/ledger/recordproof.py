@@ -18,8 +18,9 @@ from yilian.base.refusals import Refused
 from yilian.base.shapes import pack, unpack
 from yilian.base.transaction import parse
 from yilian.contracts import anchor
+from yilian.ledger.membership import NotProven, Verified
 from yilian.ledger.receipts import Checkpoint, split_transparent
-from yilian.ledger.verify import NotProven, Report, Verified, parse_export, verify
+from yilian.ledger.verify import Report, parse_export, verify
 
 RECORD_FORM = "yilian-record-1"
 _TICK = next(kind for kind in anchor.KINDS if kind.number == anchor.TICK)
@@ -113,10 +114,12 @@ def verify_record(data: bytes, pinned: Checkpoint | None = None, network: bytes 
 def _tick(proof: RecordProof, anchored: Anchored, report: Report) -> tuple[Verified, bytes]:
     """Return the tick as verified, and its records root."""
     verified = next((entry for entry in report.entries if entry.index == anchored.tick_index), None)
-    statement = next((item.statement for item in parse_export(anchored.export).items if item.index == anchored.tick_index), None)
-    if verified is None or statement is None:
+    item = next((item for item in parse_export(anchored.export).items if item.index == anchored.tick_index), None)
+    if verified is None or item is None:
         raise NotProven(f"the export does not hold the tick, entry {anchored.tick_index}")
-    transaction = parse(split_transparent(statement)[0])  # read by `verify` before
+    if item.receipts is not None:
+        raise NotProven(f"entry {anchored.tick_index} is not a tick")
+    transaction = parse(split_transparent(item.statement)[0])  # read by `verify` before
     if transaction.kind != anchor.TICK:
         raise NotProven(f"entry {anchored.tick_index} is not a tick")
     if verified.carrier != proof.member:

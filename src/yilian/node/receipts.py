@@ -9,21 +9,16 @@ Source      design 02 "Receipt"; ADR-0011, ADR-0085, ADR-0092.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Final, TypeVar
 
 from yilian.base.chartlogs import TAG_ROW_DAYS
 from yilian.base.codec import Malformed, load
-from yilian.base.cose import SIGN1_HEAD
 from yilian.base.kinds import StateView
 from yilian.base.times import day_of
-from yilian.base.transaction import parse
 from yilian.contracts import access, directory
 from yilian.engines import Block, Entry
 from yilian.ledger import (
-    MEMBERSHIP,
     Checkpoint,
     Consistency,
     Export,
@@ -39,6 +34,7 @@ from yilian.ledger import (
     transparent,
     validators,
 )
+from yilian.node.changes import change_indexes, equivocation_in, follow, is_transaction
 from yilian.node.housekeeping import duty
 from yilian.node.member import Node
 from yilian.node.refusals import RETRY_AFTER_S, No, NodeRefused, demand
@@ -47,7 +43,7 @@ from yilian.peers import Unreachable
 T = TypeVar("T")
 CHECKPOINTS: Final = "/network/checkpoints"
 DAY_ROOTS: Final = "/network/day-roots"
-_BLOCKS_AT_ONCE: Final = 1_000  # looked through in one step of a thread
+CHANGES_AT_ONCE: Final = 64  # of a few kilobytes each, with their receipts
 _OK: Final = 200
 
 
@@ -96,7 +92,7 @@ def entry_at(node: Node, index: int) -> Entry:
     entry = node.engine.entry(index)
     if entry is None:
         raise NodeRefused(No.NO_SUCH_LEAF)
-    demand(entry.data[: len(SIGN1_HEAD)] == SIGN1_HEAD, No.NOT_A_TRANSACTION)
+    demand(is_transaction(entry), No.NOT_A_TRANSACTION)
     return entry
 
 
@@ -108,14 +104,28 @@ async def export(node: Node, indexes: Sequence[int], pinned_size: int | None = N
     Refuses  NO_SUCH_LEAF, NOT_A_TRANSACTION, NOT_FINAL_YET, RECEIPT_NOT_AVAILABLE, SPLIT_VIEW
     """
     last = max(indexes)
-    entry_at(node, last)
-    wanted = sorted({*indexes, *(index for index in await _directory_entries(node) if index < last)})
-    history, items = History(node.genesis), []
+    _exported(node, last)
+    wanted = sorted({*indexes, *(index for index in await change_indexes(node) if index < last)})
+    history, items = History(node.genesis), list[Item]()
     for index in wanted:
-        items.append(Item(index, await _statement(node, index, history.state)))
-        _follow(history, entry_at(node, index))
-    sizes = {_block(node, entry_at(node, index).height).log_size for index in wanted}
+        items.append(await _item(node, index, history.state))
+        follow(history, _exported(node, index))
+    sizes = {_block(node, _exported(node, index).height).log_size for index in wanted}
     return Export(node.genesis.encoded(), tuple(items), _consistency(node, sizes, pinned_size))
+
+
+async def changes(node: Node, since_index: int) -> Export:
+    """Return the next changes of members after an entry, at most CHANGES_AT_ONCE: what who follows the members takes, offline checkable
+    by whoever has taken those before. None are left once a file holds none.
+
+    Refuses  NOT_FINAL_YET (this copy lacks its beginning still), RECEIPT_NOT_AVAILABLE, SPLIT_VIEW
+    """
+    history, items = History(node.genesis), list[Item]()
+    for index in await change_indexes(node):
+        if index > since_index and len(items) < CHANGES_AT_ONCE:
+            items.append(await _item(node, index, history.state))
+        follow(history, _exported(node, index))
+    return Export(node.genesis.encoded(), tuple(items))
 
 
 def consistency(node: Node, old_size: int, new_size: int) -> list[bytes]:
@@ -192,13 +202,13 @@ async def keep_receipts_of_changes(node: Node) -> None:
         return  # an operator signs when it is asked
     row = node.journal.one("SELECT height FROM followed WHERE name = 'receipts'")
     history = History(node.genesis)
-    for index in await _directory_entries(node):
+    for index in await change_indexes(node):
         if row is None or index > row[0]:
-            await _statement(node, index, history.state)
+            await _item(node, index, history.state)
             await node.journal.execute(
                 "INSERT INTO followed VALUES ('receipts', ?) ON CONFLICT DO UPDATE SET height = excluded.height", (index,)
             )
-        _follow(history, entry_at(node, index))
+        follow(history, _exported(node, index))
 
 
 # --- the parts
@@ -234,24 +244,43 @@ async def _checkpoints(node: Node, height: int, view: StateView) -> tuple[Checkp
 async def _statement(node: Node, index: int, view: StateView) -> bytes:
     """Return an entry with receipts of those who could vouch for it in a state of the directory: the one before the entry."""
     entry = entry_at(node, index)
+    return transparent(entry.data, await _receipts(node, entry, view))
+
+
+async def _receipts(node: Node, entry: Entry, view: StateView) -> list[bytes]:
     signed = await _checkpoints(node, entry.height, view)
-    return transparent(entry.data, [receipt(one, index, node.engine.inclusion(index, one.size)) for one in signed])
+    return [receipt(one, entry.index, node.engine.inclusion(entry.index, one.size)) for one in signed]
+
+
+async def _item(node: Node, index: int, view: StateView) -> Item:
+    """Return what a file holds of an entry, with receipts of those who could vouch for it in a state of the directory: the one before."""
+    entry = _exported(node, index)
+    signed = await _receipts(node, entry, view)
+    return Item(index, transparent(entry.data, signed)) if is_transaction(entry) else Item(index, entry.data, tuple(signed))
 
 
 async def _directory_before(node: Node, index: int) -> StateView:
     """Return the directory as it was before an entry, where it may have been another than now's."""
-    changes = await _directory_entries(node)
+    changes = await change_indexes(node)
     if not any(change >= index for change in changes):
         return node.members.final().view
     history = History(node.genesis)
     for change in changes:
         if change < index:
-            _follow(history, entry_at(node, change))
+            follow(history, _exported(node, change))
     return history.state
 
 
-def _follow(history: History, entry: Entry) -> None:
-    history.follow(parse(entry.data), entry.index, entry.height, entry.time_ms // 1_000)
+def _exported(node: Node, index: int) -> Entry:
+    """Return what an export may hold: a transaction, or the leaf by which the ledger suspended a validator.
+
+    Refuses  NO_SUCH_LEAF, NOT_A_TRANSACTION (another leaf of the ledger itself)
+    """
+    entry = node.engine.entry(index)
+    if entry is None:
+        raise NodeRefused(No.NO_SUCH_LEAF)
+    demand(is_transaction(entry) or equivocation_in(entry.data) is not None, No.NOT_A_TRANSACTION)
+    return entry
 
 
 async def _day_answer_of(node: Node, member: directory.Member, day: int) -> tuple[bytes, tuple[bytes, ...]]:
@@ -316,31 +345,3 @@ async def _taken(node: Node, member: directory.Member, height: int, signed: byte
     )
     demand(is_ours, No.SPLIT_VIEW, member=member.id, height=height)
     return checkpoint
-
-
-async def _directory_entries(node: Node) -> list[int]:
-    """Return the indexes of all entries that changed the directory, ascending. What was looked through once is remembered."""
-    row = node.journal.one("SELECT height FROM followed WHERE name = 'directory'")
-    since, until = (0 if row is None else row[0]), latest(node)
-    while since < until:
-        reach = min(since + _BLOCKS_AT_ONCE, until)
-        found = await asyncio.to_thread(_changes_in, node, range(since + 1, reach + 1))
-        await node.journal.write(partial(_note, found=found, reach=reach))
-        since = reach
-    return [index for (index,) in node.journal.all("SELECT entry_index FROM directory_entries ORDER BY entry_index")]
-
-
-def _note(db: sqlite3.Connection, found: list[int], reach: int) -> None:
-    db.executemany("INSERT INTO directory_entries VALUES (?) ON CONFLICT DO NOTHING", [(index,) for index in found])
-    db.execute("INSERT INTO followed VALUES ('directory', ?) ON CONFLICT DO UPDATE SET height = max(height, excluded.height)", (reach,))
-
-
-def _changes_in(node: Node, heights: range) -> list[int]:
-    found = []
-    for height in heights:
-        block = _block(node, height)
-        for data, result in zip(block.transactions, block.results, strict=True):
-            # the kind's name stands in the header as it is: what does not hold the text is not one
-            if result.index is not None and MEMBERSHIP.encode() in data and parse(data).header.subject.startswith(MEMBERSHIP):
-                found.append(result.index)
-    return found

@@ -5,6 +5,7 @@ GET /network/day-roots/{day}                its word on the root over a day's ta
 GET /network/receipts/{id}                  the entry as a Transparent Statement, by its id (64 hex digits)
 GET /network/entries/{index}                the same, by its index
 GET /network/exports/{index}[?pinned=size]  a file for `yilian verify`; `pinned` is the size of a checkpoint that the reader keeps
+GET /network/changes?since=INDEX            the next changes of members after an entry, an export for who follows them; without since: all
 GET /network/consistency?old=&new=          the path that shows one log to be the beginning of another (CBOR)
 """
 
@@ -59,6 +60,13 @@ async def export(request: Request) -> Response:
     return Response(made.encoded(), media_type=CBOR, headers=headers)
 
 
+async def changes(request: Request) -> Response:
+    """Answer with the next changes of members."""
+    since = request.query_params.get("since")
+    made = await receipts.changes(node_of(request), -1 if since is None else number(since))
+    return Response(made.encoded(), media_type=CBOR, headers=NO_STORE)
+
+
 async def consistency(request: Request) -> Response:
     """Answer with a consistency proof of this member's own log."""
     old, new = (number(request.query_params.get(name, "")) for name in ("old", "new"))
@@ -81,5 +89,6 @@ ROUTES: list[BaseRoute] = [
     Route("/network/receipts/{id}", by_id),
     Route("/network/entries/{index}", by_index),
     Route("/network/exports/{index}", export),
+    Route("/network/changes", changes),
     Route("/network/consistency", consistency),
 ]
