@@ -12,7 +12,7 @@ from typing import Final
 
 from yilian.base.digests import key_tag
 from yilian.base.refusals import Reason
-from yilian.base.transaction import approve, transaction_id
+from yilian.base.transaction import approve
 from yilian.contracts import access
 from yilian.contracts.access import Basis, UnsentReason
 from yilian.engines import Committed
@@ -76,18 +76,15 @@ async def _settle(row: Row, node: Node) -> None:
 
 
 async def _again(row: Row, transaction: bytes, node: Node) -> Committed | None:
-    """Return what became of the same bytes, offered again until `exp`; None if that is not known yet."""
-    known = node.engine.find(transaction_id(transaction))
-    if known is not None:
-        return known
-    if node.members.final().now_s >= row.exp_s:
-        await node.releases.drop(row.request_id)
-        return None
+    """Return what became of the same bytes, offered again until `exp`; None if it never was entered, or that is not known yet."""
     try:
-        return await node.carriage.submit(transaction)
+        committed = await node.carriage.outcome(transaction, row.exp_s)
     except NodeRefused:
         _look_again(row.exp_s * 1_000, node)
         return None
+    if committed is None:
+        await node.releases.drop(row.request_id)
+    return committed
 
 
 def _read_again(row: Row, node: Node) -> Row:

@@ -17,7 +17,7 @@ from yilian.base.codec import encode, load
 from yilian.base.digests import sha256
 from yilian.base.merkle import inclusion_path, leaf_hash, root
 from yilian.base.refusals import Reason, Refused
-from yilian.base.transaction import parse_header, transaction_id
+from yilian.base.transaction import parse_header
 from yilian.contracts import anchor, directory
 from yilian.engines import Committed
 from yilian.ledger import Anchored, RecordProof
@@ -89,9 +89,7 @@ async def _built(node: Node) -> tuple[int, bytes]:
 async def _settle_all(node: Node) -> None:
     """Find out what became of ticks whose answer was lost."""
     for number, transaction, exp_s in node.journal.all("SELECT number, tx, exp_s FROM ticks WHERE entry_index IS NULL ORDER BY number"):
-        known = node.engine.find(transaction_id(transaction))
-        if known is None and node.members.final().now_s < exp_s:
-            known = await node.carriage.submit(transaction)
+        known = await node.carriage.outcome(transaction, exp_s)
         if known is None:
             await node.journal.execute("DELETE FROM ticks WHERE number = ?", (number,))
         else:

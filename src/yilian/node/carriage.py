@@ -103,6 +103,19 @@ class Carriage:
         except NotOrdering as halted:
             raise NodeRefused(No.NETWORK_MAKES_NO_BLOCKS, since_s=halted.since_s) from halted
 
+    async def outcome(self, transaction: bytes, exp_s: int) -> Committed | None:
+        """Return what became of a transaction of ours that was written down before, submitted again while that may help; None: it never was
+        entered, and never will be.
+
+        That `exp` has passed is said by a block of our own copy, not by the clock: after a pause the copy may be behind, with the entry in
+        a block that it has not seen. Later blocks have later times, so what is not found below such a block never comes.
+
+        Refuses  what `submit` refuses
+        """
+        is_over = self._engine.read().chain.time_ms // 1_000 >= exp_s
+        known = self._engine.find(transaction_id(transaction))
+        return known if known is not None or is_over else await self.submit(transaction)
+
     async def order(self, transaction: bytes) -> Committed:
         """Return what became of a transaction that another member signed. What is none, or has a key that no member has, goes no further:
         it costs neither a place among those that wait nor a call of the operator.

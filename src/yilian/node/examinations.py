@@ -17,9 +17,8 @@ from urllib.parse import urlencode
 import orjson
 
 from yilian.base.times import DAY_S, day_of
-from yilian.base.transaction import approve, parse_header, transaction_id
+from yilian.base.transaction import approve, parse_header
 from yilian.contracts import directory, referral
-from yilian.engines import Committed
 from yilian.node import ownuse
 from yilian.node.carriage import act_of
 from yilian.node.housekeeping import duty
@@ -153,9 +152,7 @@ async def declare(node: Node, before_s: int | None = None) -> int:
 
 async def _settle(node: Node, number: int, transaction: bytes, exp_s: int, until_number: int) -> bool:
     """Find out what became of a declaration and mark what it covers; say whether it was entered."""
-    committed: Committed | None = node.engine.find(transaction_id(transaction))
-    if committed is None and node.members.final().now_s < exp_s:
-        committed = await node.carriage.submit(transaction)
+    committed = await node.carriage.outcome(transaction, exp_s)
     if committed is None or committed.index is None:
         await node.journal.execute("DELETE FROM declarations WHERE number = ?", (number,))
         return False

@@ -23,7 +23,7 @@ from yilian.base.handovers import GrantKey
 from yilian.base.keys import is_signed
 from yilian.base.refusals import Reason, Refused
 from yilian.base.shapes import pack, unpack
-from yilian.base.transaction import approve, parse_header, transaction_id
+from yilian.base.transaction import approve, parse_header
 from yilian.contracts import consent, directory, referral
 from yilian.contracts.referral import Stage
 from yilian.engines import Committed
@@ -351,7 +351,4 @@ async def _committed(node: Node, transaction: bytes | None, exp_s: int | None) -
     Refuses  LEDGER_UNREACHABLE
     """
     assert transaction is not None and exp_s is not None, "written down before it is submitted"  # noqa: PT018 - one fact
-    known = node.engine.find(transaction_id(transaction))
-    if known is None and node.members.final().now_s < exp_s:
-        known = await node.carriage.submit(transaction)
-    return known
+    return await node.carriage.outcome(transaction, exp_s)

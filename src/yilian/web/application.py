@@ -7,7 +7,7 @@ from collections import Counter
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
@@ -41,6 +41,7 @@ def application(node: Node) -> Starlette:
         Refused: errors.refused,
         RecordFault: errors.record_fault,
         HTTPException: errors.http_error,
+        ClientDisconnect: errors.gone,
         Exception: errors.defect,
     }
     app = Starlette(routes=routes, exception_handlers=handlers)  # handlers by class, as Starlette documents

@@ -22,6 +22,7 @@ from yilian.records import Issue, RecordFault, operation_outcome
 
 PROBLEM: Final = "application/problem+json"
 FHIR_JSON: Final = "application/fhir+json"
+CLIENT_GONE: Final = 400  # nobody reads it
 REFUSAL_SYSTEM: Final = "urn:yilian:refusal:"
 _ISSUE_TYPES: Final = {400: "invalid", 401: "login", 403: "forbidden", 404: "not-found", 405: "not-supported", 409: "conflict",
                        410: "expired", 413: "too-long", 415: "not-supported", 429: "throttled", 503: "transient"}  # fmt: skip
@@ -64,6 +65,11 @@ async def http_error(request: Request, error: Exception) -> Response:
     """Answer what the framework found wrong: no such path, no such method."""
     assert isinstance(error, HTTPException), "registered for these"
     return _answer(request, error.status_code, error.status_code, "HTTP", {}, str(error.detail))
+
+
+async def gone(_request: Request, _error: Exception) -> Response:
+    """Answer nobody: who asked went away, or died, before the whole request had come. No defect of ours."""
+    return Response(status_code=CLIENT_GONE)
 
 
 async def defect(request: Request, error: Exception) -> Response:
