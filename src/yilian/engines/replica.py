@@ -179,22 +179,37 @@ class Replica:
         header = BlockHeader(chain.height + 1, max(chain.time_ms + 1, now_ms), self.genesis.operator)
         return self.commit(self.decide(header, transactions, known))
 
-    def restore(self, chain: Chain, rows: Mapping[bytes, bytes]) -> None:
-        """Go on from a snapshot that `ledger.Restore` has checked; only a copy that has no block yet may.
+    def stage(self, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        """Take the next rows of a snapshot, ascending; nothing else changes before `restore`.
 
-        What came before the snapshot's height is not here: neither its blocks, nor its entries, nor proofs of them.
+        Raises   DiskFull, DiskFailed
         """
         assert self.chain.height == 0, "a copy that has blocks is not thrown away for a snapshot"
-        gone: Writes = {key: None for key, _ in self._store.scan(b"") if key not in rows}
-        replaced: Writes = {key: self._store.get(key) for key in (*gone, *rows)}
+        self._store.stage(rows)
+
+    def unstage(self) -> None:
+        """Forget the rows of a snapshot that was rejected or given up."""
+        self._store.unstage()
+
+    def restore(self, chain: Chain) -> None:
+        """Go on from the staged rows, which `ledger.Restore` has checked; only a copy that has no block yet may.
+
+        What came before the snapshot's height is not here: neither its blocks, nor its entries, nor proofs of them.
+        Raises   DiskFull, DiskFailed; this copy is then of no more use, and what is on the disk is still as it began
+        """
+        assert self.chain.height == 0, "a copy that has blocks is not thrown away for a snapshot"
         marker = BlockRow(chain.height, chain.time_ms, "", chain.app_hash, chain.log.size, chain.log.root(), encode_body((), (), ()))
-        after = self._moment.end(replaced)
-        facts = {_HORIZON: chain.log.size.to_bytes(8, "big")}
-        self._store.commit(Change(chain.encoded(), {**gone, **rows}, marker, [], self._tiles.grow(_peaks(chain.log))), facts)
+        after = self._moment.end(dict(self._store.scan(b"")), is_whole=True)
+        change = Change(chain.encoded(), {}, marker, [], self._tiles.grow(_peaks(chain.log)))
+        self._store.commit(change, {_HORIZON: chain.log.size.to_bytes(8, "big")}, is_adopting=True)
         self._horizon = chain.log.size
         self._cache, self._moment = Cache(), after
         view = View(chain, after, self._cache, self._store.get, self._store.scan)
         self._final = View(replace(chain, keys=directory.key_table(view)), after, self._cache, self._store.get, self._store.scan)
+
+    def last_before(self, time_ms: int, until_height: int) -> int:
+        """Return the last height up to `until_height` whose block is older than `time_ms`; 0 if there is none."""
+        return self._store.last_before(time_ms, until_height)
 
     def at_one_moment(self) -> AbstractContextManager[tuple[bytes, Iterator[tuple[bytes, bytes]]]]:
         """Give the chain and the state's rows in key order as they are now, whatever is committed meanwhile."""

@@ -6,6 +6,7 @@ Tables   state    key -> value: what the rules see
          tiles    the log's nodes (see `tiles`)
          days     UTC day -> log index of its leaf, and its access tags in ascending order
          facts    "format", "genesis", "chain"
+         staged   the rows of a snapshot that is being restored, in the state's own shape; it becomes `state` as a whole or is dropped
 Files    FOLDER/ledger.sqlite with its -wal and -shm; FOLDER/lock, held while the ledger is open.
 Source   design 02 "State" and "Engines"; ADR-0050; https://www.sqlite.org/wal.html
 """
@@ -41,6 +42,7 @@ CREATE TABLE places(prefix INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY
 CREATE TABLE tiles(key INTEGER PRIMARY KEY, hashes BLOB NOT NULL);
 CREATE TABLE days(day INTEGER PRIMARY KEY, leaf INTEGER NOT NULL, tags BLOB NOT NULL);
 """
+_STAGED = "CREATE TABLE IF NOT EXISTS staged(key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
 Row = tuple[Any, ...]
 
 _ROWS_AT_ONCE = 128  # one statement for many rows: the B-tree work is then done without the interpreter's lock
@@ -123,14 +125,15 @@ class Store:
                 self._writer.execute(statement)
             self._writer.execute("INSERT INTO facts VALUES('format', ?)", (FORMAT,))
             self._writer.execute("COMMIT")
+        self._writer.execute("DROP TABLE IF EXISTS staged")  # of a restore that was interrupted
         found = self._writer.execute("SELECT value FROM facts WHERE name = 'format'").fetchone()
         if found != (FORMAT,):
             raise StoreCorrupt(self.path, f"its format is {found and found[0]!r}, this software reads {FORMAT!r}")
 
     # -- writing: one thread
 
-    def commit(self, change: Change, facts: dict[str, bytes] | None = None) -> None:
-        """Make a block durable, as a whole or not at all.
+    def commit(self, change: Change, facts: dict[str, bytes] | None = None, *, is_adopting: bool = False) -> None:
+        """Make a block durable, as a whole or not at all. Who is adopting has the staged rows in the place of the state.
 
         Raises   DiskFull, DiskFailed, StoreCorrupt; nothing of the block is then on the disk
         """
@@ -138,6 +141,9 @@ class Store:
             run = self._writer.execute
             run("BEGIN IMMEDIATE")
             try:
+                if is_adopting:
+                    run("DROP TABLE state")
+                    run("ALTER TABLE staged RENAME TO state")
                 self._write(change)
                 for name, value in {**(facts or {}), "chain": change.chain}.items():
                     run("INSERT INTO facts VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value", (name, value))
@@ -149,6 +155,28 @@ class Store:
         self._wal_pages += len(change.writes) + len(change.ids) + len(change.tiles or ()) + 2 + len(change.chain) // 4096
         if self._wal_pages > _WAL_PAGES_MAX:
             self.checkpoint()
+
+    def stage(self, rows: Sequence[tuple[bytes, bytes]]) -> None:
+        """Put the next rows of a snapshot, in ascending key order, beside the state, which stays as it is until a commit adopts them.
+
+        Raises   DiskFull, DiskFailed
+        """
+        with self._guarded():
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                self._writer.execute(_STAGED)
+                self._insert("staged(key, value)", rows)
+                self._writer.execute("COMMIT")
+            except sqlite3.Error:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+        self.checkpoint()
+
+    def unstage(self) -> None:
+        """Drop what was staged."""
+        with self._guarded():
+            self._writer.execute("DROP TABLE IF EXISTS staged")
 
     def _write(self, change: Change) -> None:
         run = self._writer.execute
@@ -266,6 +294,15 @@ class Store:
         """Return a closed day."""
         row = self._one("SELECT day, leaf, tags FROM days WHERE day = ?", (day,))
         return DayRow(*row) if row is not None else None
+
+    def last_before(self, time_ms: int, until_height: int) -> int:
+        """Return the last height up to `until_height` whose block is older than `time_ms`; 0 if there is none: time does not run back."""
+        older, newer = 0, until_height + 1
+        while newer - older > 1:
+            middle = (older + newer) // 2
+            row = self._one("SELECT time_ms FROM blocks WHERE height >= ? ORDER BY height LIMIT 1", (middle,))
+            older, newer = (middle, newer) if row is not None and row[0] < time_ms else (older, middle)
+        return older
 
     def dump(self, table: str, columns: str) -> Iterator[tuple[object, ...]]:
         """Yield every row of a table in the order of its key, through a connection of its own."""

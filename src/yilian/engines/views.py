@@ -61,18 +61,23 @@ class Cache:
 
 
 class Moment:
-    """The time between two blocks: once the later one is being committed, `replaced` holds what its writes replace, and `next` follows."""
+    """The time between two blocks: once the later one is being committed, `replaced` holds what its writes replace, and `next` follows.
 
-    __slots__ = ("next", "replaced")
+    `is_whole` where not a block but a snapshot follows: `replaced` is then the whole state, and what it lacks was not there.
+    """
+
+    __slots__ = ("is_whole", "next", "replaced")
 
     def __init__(self) -> None:
         """Begin; nothing has been replaced yet."""
         self.replaced: Writes | None = None
         self.next: Moment | None = None
+        self.is_whole = False
 
-    def end(self, replaced: Writes) -> Moment:
+    def end(self, replaced: Writes, *, is_whole: bool = False) -> Moment:
         """Hang on what the next block replaces and return the moment after it; called before that block is committed."""
         self.next = Moment()
+        self.is_whole = is_whole
         self.replaced = replaced
         return self.next
 
@@ -104,8 +109,8 @@ class View:
         # Asked after the read: a block that the read may have seen has hung its replaced values on before it was committed.
         moment: Moment | None = self._moment
         while moment is not None and moment.replaced is not None:
-            if key in moment.replaced:
-                return moment.replaced[key]
+            if key in moment.replaced or moment.is_whole:
+                return moment.replaced.get(key)
             moment = moment.next
         return value
 
@@ -118,6 +123,9 @@ class View:
             for key, value in moment.replaced.items():
                 if key.startswith(prefix):
                     patch.setdefault(key, value)
+            if moment.is_whole:
+                rows = []
+                break
             moment = moment.next
         if patch:
             patched = {**dict(rows), **patch}

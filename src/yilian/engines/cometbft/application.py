@@ -235,7 +235,7 @@ class Application:
                 self._names |= validators.names(self._replica.read())
             self._snapshots.after(block.height)
         self._committed(block)
-        return abci.ResponseCommit()
+        return abci.ResponseCommit(retain_height=self._snapshots.retain_height(block.height))
 
     # -- snapshot connection
 

@@ -4,15 +4,18 @@ Given    every `EVERY` blocks the state is written to `FOLDER/snapshots/HEIGHT`:
          every replica. The rows are those of one moment, read while later blocks are being committed. The last two are kept.
 Taken    CometBFT brings an offer and the app hash that its light client verified for that height. The manifest travels as the
          snapshot's metadata; each chunk is checked against it, the whole against the app hash. Who sent a wrong chunk is banned, the
-         snapshot rejected.
-Source   design 02 "Snapshot"; CometBFT v0.38.25, spec/abci/abci++_methods.md "OfferSnapshot", "ApplySnapshotChunk".
+         snapshot rejected. One chunk's rows are in memory at a time: they wait on the disk beside the state, and become the state at once.
+Pruned   CometBFT may forget blocks that nobody needs to catch up, to prove equivocation or to begin from (ADR-0125).
+Source   design 02 "Snapshot"; CometBFT v0.38.25, spec/abci/abci++_methods.md "OfferSnapshot", "ApplySnapshotChunk", "Commit".
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from yilian.base.codec import Malformed
@@ -25,26 +28,44 @@ EVERY = 1_000  # blocks: about 80 minutes of an idle network, four of a busy one
 KEPT = 2  # a member that joins needs the older one while the newer is being written
 FORMAT = 1
 MANIFEST = "manifest"
+NEW = ".new"  # ends the name of a snapshot that is being written
 _CHUNKS_MAX = 100_000  # what CometBFT itself takes
 
 Offer = abci.ResponseOfferSnapshot
 Apply = abci.ResponseApplySnapshotChunk
 
 
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of its blocks CometBFT keeps at least: those of some time, some number of them, and all since the older snapshot."""
+
+    blocks: int = 100_000  # evidence of equivocation may be as old (`settings.genesis_document`: max_age_num_blocks, and 48 h)
+    time_s: int = 14 * 86_400  # twice the trust period of a light client (`settings`: 168 h); who was away for less just catches up
+
+
 class Snapshots:
     """Both sides of state sync for one replica."""
 
-    def __init__(self, folder: Path, replica: Replica, failed: Callable[[BaseException], None], every: int = EVERY) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        replica: Replica,
+        failed: Callable[[BaseException], None],
+        every: int = EVERY,
+        retention: Retention = Retention(),
+    ) -> None:
         """Serve what `folder` holds. `failed` is told of a defect or a full disk while a snapshot is written."""
         self._folder = folder
         self._replica = replica
         self._failed = failed
         self._every = every
+        self._retention = retention
         self._writing: threading.Thread | None = None
         self._restore: Restore | None = None
         self._manifest: Manifest | None = None
-        self._rows: dict[bytes, bytes] = {}
         self.rejected = 0  # offers and snapshots that were seen through
+        for unfinished in folder.glob(f"*{NEW}"):  # the process was killed over it
+            shutil.rmtree(unfinished)
 
     # -- given
 
@@ -56,6 +77,14 @@ class Snapshots:
         self._writing = threading.Thread(target=self._guarded_write, args=(is_held,), name="yilian-snapshot", daemon=True)
         self._writing.start()
         is_held.wait()
+
+    def retain_height(self, height: int) -> int:
+        """Return the least height whose block CometBFT has to keep, 0 for all; asked after the block at `height`, answered at snapshots."""
+        kept = sorted(self._heights())[-KEPT:]
+        if height % self._every or len(kept) < KEPT:
+            return 0
+        since_ms = self._replica.chain.time_ms - self._retention.time_s * 1_000
+        return max(0, min(kept[0], height - self._retention.blocks, self._replica.last_before(since_ms, height) + 1))
 
     def close(self) -> None:
         """Wait for a snapshot that is being written."""
@@ -93,14 +122,13 @@ class Snapshots:
         with self._replica.at_one_moment() as (encoded, rows):
             is_held.set()
             chain = parse_chain(encoded)
-            fresh = self._folder / f"{chain.height}.new"
-            shutil.rmtree(fresh, ignore_errors=True)
+            fresh = self._folder / f"{chain.height}{NEW}"
             fresh.mkdir(parents=True)
             digests = []
             for number, chunk in enumerate(chunks(rows)):
-                (fresh / str(number)).write_bytes(chunk)
+                _write_durably(fresh / str(number), chunk)
                 digests.append(sha256(chunk))
-            (fresh / MANIFEST).write_bytes(describe(chain, digests).encoded())
+            _write_durably(fresh / MANIFEST, describe(chain, digests).encoded())
             fresh.rename(self._folder / str(chain.height))
         for height in sorted(self._heights())[:-KEPT]:
             shutil.rmtree(self._folder / str(height))
@@ -109,7 +137,7 @@ class Snapshots:
 
     def offered(self, snapshot: abci.Snapshot, app_hash: bytes) -> Offer:
         """Answer whether to fetch an offered snapshot's chunks."""
-        self._restore = None
+        self._give_up()
         if snapshot.format != FORMAT:
             return Offer(result=Offer.REJECT_FORMAT)
         if self._replica.chain.height:
@@ -123,7 +151,7 @@ class Snapshots:
         described = (manifest.height, len(manifest.chunks), sha256(snapshot.metadata))
         if described != (snapshot.height, snapshot.chunks, snapshot.hash) or not 0 < snapshot.chunks <= _CHUNKS_MAX:
             return Offer(result=Offer.REJECT_SENDER)
-        self._restore, self._manifest, self._rows = restore, manifest, {}
+        self._restore, self._manifest = restore, manifest
         return Offer(result=Offer.ACCEPT)
 
     def applied(self, number: int, chunk: bytes, sender: str) -> Apply:
@@ -134,12 +162,26 @@ class Snapshots:
         if number >= len(manifest.chunks) or sha256(chunk) != manifest.chunks[number]:
             return Apply(result=Apply.RETRY, refetch_chunks=[number], reject_senders=[sender])
         try:
-            self._rows.update(restore.take(chunk))
+            self._replica.stage(restore.take(chunk))
             if number + 1 == len(manifest.chunks):
-                self._replica.restore(restore.finish(), self._rows)
-                self._restore, self._rows = None, {}
+                self._replica.restore(restore.finish())
+                self._restore = None
         except SnapshotRejected:
-            self._restore, self._rows = None, {}
+            self._give_up()
             self.rejected += 1
             return Apply(result=Apply.REJECT_SNAPSHOT, reject_senders=[sender])
         return Apply(result=Apply.ACCEPT)
+
+    def _give_up(self) -> None:
+        """Forget a restore that was begun and not ended."""
+        if self._restore is not None:
+            self._restore = None
+            self._replica.unstage()
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    """Write a file whose bytes outlive a loss of power: a snapshot that is offered is whole."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
