@@ -1,21 +1,25 @@
 """A consortium on loopback, for tests: founders who validate, free ports, a folder each."""
 
 import asyncio
+import os
 import socket
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
 import pytest
 
-from tests.worlds import KINDS, PARAMETERS, founder, key, node_key
+from tests.worlds import KINDS, PARAMETERS, founder, key, node_key, seed
 from yilian.base.transaction import Header, sign
-from yilian.contracts import anchor
-from yilian.engines.cometbft import BinaryMissing, CometBftEngine, Seat, write_home
+from yilian.contracts import anchor, consent
+from yilian.engines.cometbft import BinaryMissing, CometBftEngine, NotOrdering, Seat, write_home
 from yilian.engines.cometbft.process import binary
 from yilian.engines.cometbft.rpc import Rpc
 from yilian.ledger import Genesis
 
 NAMES = ("hospital-1", "hospital-2", "clinic-1", "regulator-1")
+WAIT_S = 60  # a bound that turns a hang into a failure; nothing is measured with it
 KINDS_OF = {"hospital-1": ("hospital",), "hospital-2": ("hospital",), "clinic-1": ("clinic",), "regulator-1": ("regulator",)}
 
 
@@ -34,9 +38,11 @@ def consensus_key(member):
     return key(member, "consensus")
 
 
-def seats(names=NAMES):
+def seats(names=NAMES, hosts=()):
+    """Return a seat for each; with `hosts`, each on a machine of its own."""
     ports = free_ports(2 * len(names))
-    return [Seat(name, "127.0.0.1", ports[2 * n], ports[2 * n + 1], consensus_key(name).seed) for n, name in enumerate(names)]
+    where = [*hosts, *["127.0.0.1"] * (len(names) - len(hosts))]
+    return [Seat(name, where[n], ports[2 * n], ports[2 * n + 1], consensus_key(name).seed) for n, name in enumerate(names)]
 
 
 def seated(member):
@@ -64,10 +70,10 @@ def consortium_genesis(names=NAMES, observers=()):
 class Consortium:
     """Members' folders under one; each member's engine in this process once it is started."""
 
-    def __init__(self, folder, names=NAMES, observers=(), genesis=None):
+    def __init__(self, folder, names=NAMES, observers=(), genesis=None, hosts=()):
         self.names = names
         self.genesis = genesis or consortium_genesis(names, observers)
-        self.seats = {seat.member: seat for seat in seats((*names, *observers))}
+        self.seats = {seat.member: seat for seat in seats((*names, *observers), hosts)}
         self.folders = {name: folder / name for name in (*names, *observers)}
         self.engines = {}
         self.nonces = {}
@@ -106,3 +112,77 @@ async def _block(engine, height):
     async for block in engine.blocks(height - 1):
         return block
     raise AssertionError("blocks() ends only with the engine")
+
+
+def within(coroutine, wait_s=WAIT_S):
+    return asyncio.wait_for(coroutine, wait_s)
+
+
+async def persistently(engine, data):
+    """Submit the same bytes until the network orders again."""
+    while True:
+        try:
+            return await engine.submit(data)
+        except NotOrdering:
+            continue
+
+
+def grant(consortium, name, carrier, days=8):
+    """Return a grant's `give` and `revoke`: two entries that anybody may carry."""
+    control = key(name, "control")
+    until_s = (consortium.genesis.started_at_s // 86_400 + days) * 86_400
+    keys = [key(name, each).public_key for each in ("control", "holder", "requester")]
+    give = consortium.transaction(carrier, "consent.give", consent.Give(*keys, seed(name), until_s, 5), approvers=[control])
+    revoke = consortium.transaction(carrier, "consent.revoke", consent.Revoke(control.public_key), approvers=[control])
+    return give, revoke
+
+
+async def hashes_agree(consortium, height):
+    blocks = await within(consortium.all_at(height))
+    assert blocks == [blocks[0]] * len(blocks)
+
+
+class Child:
+    """A member's engine in a process of its own (`tests.validator`), which can be killed, cut off, or given a clock that is wrong."""
+
+    def __init__(self, folder, prefix=(), **environment):
+        self.process = subprocess.Popen(
+            [*prefix, sys.executable, "-m", "tests.validator", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            env={**os.environ, **environment},
+        )
+
+    def ready(self):
+        """Wait until it serves."""
+        assert self.process.stdout.readline() == "up\n"
+        return self
+
+    def submit(self, data):
+        self.process.stdin.write(data.hex() + "\n")
+        self.process.stdin.flush()
+
+    def answer(self):
+        """Return (id, index, height, reason) as text; ("-", "-", "-", "NotOrdering") while the network makes no blocks."""
+        id_, index, height, reason = self.process.stdout.readline().split()
+        return id_, index, height, reason
+
+    def said(self, data):
+        """Return the answer to one transaction."""
+        self.submit(data)
+        return self.answer()
+
+    def kill(self):
+        """kill -9 the node; its CometBFT sees the application go and ends itself."""
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+    def end(self):
+        if not self.process.stdin.closed:
+            self.process.stdin.close()
+            self.process.wait()
+            self.process.stdout.close()

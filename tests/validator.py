@@ -3,12 +3,14 @@
 Usage    python -m tests.validator FOLDER        with FOLDER/genesis.cbor and FOLDER/validator
 Speaks   a line of hex on standard input is a transaction; each answer is a line `id index height reason` on standard output, flushed when
          it is final, `- - - NotOrdering` when the network makes no blocks; `up` comes first. End of input closes it.
+Clock    wrong by YILIAN_TEST_SKEW_S seconds, and that of its CometBFT too if YILIAN_COMETBFT names what `tools/cometbft_skewed.sh` builds.
 """
 
 import asyncio
 import sys
 from pathlib import Path
 
+from tests import skewed_clock
 from yilian.engines.cometbft import CometBftEngine, NotOrdering
 from yilian.ledger import parse_genesis
 
@@ -40,4 +42,5 @@ def say(line):
 
 
 if __name__ == "__main__":
+    skewed_clock.set_wrong()
     asyncio.run(serve(Path(sys.argv[1])))

@@ -1,0 +1,78 @@
+"""Members that join real validators, or come back to them, by state sync."""
+
+import asyncio
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from tests.consortium import NAMES, Consortium, grant, hashes_agree, needs_cometbft, within
+from yilian.base.codec import decode, encode
+from yilian.base.digests import sha256
+from yilian.engines.cometbft import Trust, write_home
+from yilian.ledger import parse_manifest
+
+pytestmark = [pytest.mark.slow, needs_cometbft, pytest.mark.xdist_group("cometbft")]
+
+
+async def grown(consortium, height, **options):
+    """Start the founders, let them speak, and return once all are above `height` with a snapshot each."""
+    consortium.start(*NAMES, snapshot_every=5, **options)
+    number = 0
+    while consortium.engines["hospital-1"].read().chain.height <= height:
+        number += 1
+        await within(consortium.engines["hospital-1"].submit(grant(consortium, number, "hospital-1")[0]))
+
+
+async def trust(consortium):
+    """Return two servers to ask, and a block that the newcomer knows to be the network's."""
+    ports = [consortium.seats[name].rpc_port for name in NAMES[:2]]
+    block_hash = await asyncio.get_running_loop().run_in_executor(None, consortium.rpc("hospital-1").block_hash, 3)
+    return Trust(tuple(f"127.0.0.1:{port}" for port in ports), 3, block_hash)
+
+
+async def joined(consortium):
+    newcomer = consortium.folders["pharmacy-1"]
+    peers = [consortium.seats[name].peer for name in NAMES]
+    write_home(newcomer, consortium.genesis, consortium.seats["pharmacy-1"], peers, await trust(consortium))
+    consortium.start("pharmacy-1")
+    said = await within(consortium.engines["hospital-1"].submit(grant(consortium, "last", "hospital-1")[0]))
+    await hashes_agree(consortium, said.height + 1)
+    return consortium.engines["pharmacy-1"]
+
+
+async def test_a_fifth_member_joins_by_state_sync_and_orders_with_the_others(tmp_path):
+    consortium = Consortium(tmp_path, observers=("pharmacy-1",))
+    await grown(consortium, 12)
+    newcomer = await joined(consortium)
+    assert newcomer.entry(0) is None  # it began with a snapshot, not with the first block
+    said = await within(newcomer.submit(grant(consortium, "its own", "pharmacy-1")[0]))
+    assert said.is_accepted
+    entry = newcomer.entry(said.index)
+    await hashes_agree(consortium, said.height)  # the other member's own copy may be a block behind
+    size = newcomer.read().chain.log.size
+    assert newcomer.inclusion(entry.index, size) == consortium.engines["hospital-1"].inclusion(entry.index, size)
+    await consortium.stop("pharmacy-1")
+    consortium.start("pharmacy-1")
+    again = await within(consortium.engines["pharmacy-1"].submit(consortium.tick("pharmacy-1")))
+    await hashes_agree(consortium, again.height)
+    await consortium.stop()
+
+
+async def test_a_peer_that_offers_a_forged_snapshot_is_seen_through(tmp_path):
+    consortium = Consortium(tmp_path, observers=("pharmacy-1",))
+    await grown(consortium, 12)
+    forger = consortium.engines["hospital-2"]
+    listed = forger.application._snapshots.listed()
+    for snapshot in listed:  # every snapshot that it offers has one more row than the state, and digests that fit
+        folder = consortium.folders["hospital-2"] / "snapshots" / str(snapshot.height)
+        chunk = encode([*decode((folder / "0").read_bytes()), [b"zz", b"forged"]])
+        (folder / "0").write_bytes(chunk)
+        (folder / "manifest").write_bytes(replace(parse_manifest(snapshot.metadata), chunks=(sha256(chunk),)).encoded())
+    assert forger.application._snapshots.listed() != listed
+    for name in ("hospital-1", "clinic-1", "regulator-1"):  # nobody else has its newest, so the newcomer tries that first
+        shutil.rmtree(consortium.folders[name] / "snapshots" / str(listed[0].height))
+    newcomer = await joined(consortium)
+    assert newcomer.application._snapshots.rejected > 0
+    assert newcomer.read().get(b"zz") is None
+    await consortium.stop()
