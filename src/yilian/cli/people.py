@@ -116,9 +116,7 @@ def spoken(with_whom: str, act: "Coroutine[Any, Any, T]") -> T:
 @asynccontextmanager
 async def visiting(where: "Whereabouts") -> AsyncIterator[Visit]:
     """Open a connection to a region."""
-    import httpx
+    from yilian.sim.software import connected
 
-    from yilian.sim.software import TIMEOUT_S
-
-    async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
+    async with connected() as client:
         yield Visit(where, client)

@@ -85,11 +85,9 @@ async def _software(options: argparse.Namespace) -> "AsyncIterator[Software]":
 
     Raises   Misused, Unreachable
     """
-    import httpx
-
     from yilian.cli.people import visiting
     from yilian.node import SettingsWrong, read_genesis, read_settings
-    from yilian.sim.software import TIMEOUT_S, Software
+    from yilian.sim.software import Software, connected
 
     if options.member:
         async with visiting(places.region(options)) as region:
@@ -99,5 +97,5 @@ async def _software(options: argparse.Namespace) -> "AsyncIterator[Software]":
         settings, network = read_settings(options.folder), read_genesis(options.folder).network_id
     except SettingsWrong as wrong:
         raise Misused(str(wrong)) from wrong
-    async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False, verify=settings.ca_file or True) as client:
+    async with connected(verify=settings.ca_file or True) as client:
         yield Software(settings.id, settings.endpoint, options.folder, network, client)

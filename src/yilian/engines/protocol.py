@@ -74,7 +74,7 @@ class FinalView(Protocol):
 
 
 class Engine(Protocol):
-    """A ledger that orders transactions, or follows one that does. Every method but `submit`, `blocks` and `watch` answers at once.
+    """A ledger that orders transactions, or follows one that does. Only `submit`, `blocks`, `reached` and `watch` take their time.
 
     Raises   EngineStopped, from any method, once the engine cannot go on
     """
@@ -91,6 +91,9 @@ class Engine(Protocol):
 
     def blocks(self, since_height: int) -> AsyncIterator[Block]:
         """Yield every block above `since_height` in order, then each new one as it becomes final."""
+
+    async def reached(self, height: int) -> None:
+        """Wait until the block at `height` is final here; at once if it is."""
 
     def block(self, height: int) -> Block | None:
         """Return one block; None above the latest final height."""

@@ -153,15 +153,6 @@ class RemoteEngine(Served):
             raise AnswerNotKept(id_, answer.height)
         return found
 
-    async def reached(self, height: int) -> None:
-        """Wait until this copy has the block at `height`."""
-        with self._bell.listening() as rung:
-            while self.replica.chain.height < height:
-                self._require_running()
-                await rung.wait()
-                rung.clear()
-        self._require_running()
-
     async def close(self) -> None:
         """Stop following, finish the block in hand, let go of threads, processes and files."""
         for task in self._tasks:

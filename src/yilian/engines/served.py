@@ -49,6 +49,13 @@ class Served:
                 if not found:
                     await rung.wait()
 
+    async def reached(self, height: int) -> None:
+        """Wait until the block at `height` is final here."""
+        with self._bell.listening() as rung:
+            while self.read().chain.height < height:
+                await rung.wait()
+                rung.clear()  # before the next look: a block that comes after it rings again
+
     def block(self, height: int) -> Block | None:
         """Return one block; None above the latest final height."""
         self._require_running()

@@ -146,7 +146,7 @@ async def opened(path: Path, engine: Engine, *, passphrase: str | None = None, c
                 now_ms=clock,
             )
             try:
-                async with Peers(settings.ca_file or None) as peers:
+                async with Peers(settings.ca_file or None, height=lambda: engine.read().chain.height) as peers:
                     node = _node(settings, folder, engine, Keys.of(vault, genesis.network_id), store, journal, peers, clock)
                     await node.housekeeping.start(node)
                     try:

@@ -85,6 +85,7 @@ class No(IntEnum):
     SHUTTING_DOWN = 9123
     NETWORK_MAKES_NO_BLOCKS = 9124
     TOO_MANY_WAITING = 9125
+    HEIGHT_NOT_REACHED = 9126
     # the shape of what was sent
     NOT_UNDERSTOOD = 9130
     # receipts and anchors
@@ -136,6 +137,7 @@ _UNAVAILABLE = {
     No.SHUTTING_DOWN,
     No.NETWORK_MAKES_NO_BLOCKS,
     No.TOO_MANY_WAITING,
+    No.HEIGHT_NOT_REACHED,
     No.NONCES_EXHAUSTED,
     No.RECEIPT_NOT_AVAILABLE,
 }

@@ -4,6 +4,6 @@
 """
 
 from yilian.peers.following import FollowedNode
-from yilian.peers.peers import Answer, Peers, Unreachable
+from yilian.peers.peers import HEIGHT_HEADER, Answer, Peers, Unreachable
 
-__all__ = ["Answer", "FollowedNode", "Peers", "Unreachable"]
+__all__ = ["HEIGHT_HEADER", "Answer", "FollowedNode", "Peers", "Unreachable"]

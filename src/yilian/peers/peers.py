@@ -6,7 +6,7 @@ peer cannot fill this node's memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -16,6 +16,7 @@ import httpx
 TIMEOUT_S: Final = 10  # longer than a requester waits for a carrier (design 02: 5 s), shorter than a person does
 CONNECTIONS_MAX: Final = 64
 KEPT_ALIVE_MAX: Final = 32
+HEIGHT_HEADER: Final = "yilian-height"  # in a question: what its asker has seen; in an answer: where that node stands
 ANSWER_SIZE_BYTES_MAX: Final = 64 * 1024 * 1024  # one page of a large chart
 
 
@@ -33,10 +34,13 @@ class Answer:
 
 
 class Peers:
-    """Outbound connections of one node."""
+    """Outbound connections of one node, which says with every question at which height it stands."""
 
-    def __init__(self, ca_file: str | None = None, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self, ca_file: str | None = None, transport: httpx.AsyncBaseTransport | None = None, height: Callable[[], int] = lambda: 0
+    ) -> None:
         """Trust `ca_file` besides the machine's own authorities' default when given; `transport` replaces the network."""
+        self._height = height
         limits = httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=KEPT_ALIVE_MAX, keepalive_expiry=60)
         verify: bool | str = ca_file if ca_file is not None else True
         self._client = httpx.AsyncClient(timeout=TIMEOUT_S, limits=limits, verify=verify, trust_env=False, transport=transport)
@@ -63,7 +67,8 @@ class Peers:
 
     async def _ask(self, method: str, url: str, content: bytes, headers: Mapping[str, str] | None) -> Answer:
         try:
-            async with self._client.stream(method, url, content=content, headers=dict(headers or {})) as response:
+            said = {**(headers or {}), HEIGHT_HEADER: str(self._height())}
+            async with self._client.stream(method, url, content=content, headers=said) as response:
                 pieces, size_bytes = [], 0
                 async for piece in response.aiter_bytes():
                     size_bytes += len(piece)

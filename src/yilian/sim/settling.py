@@ -20,7 +20,7 @@ from yilian.sim.phones import Phone
 from yilian.sim.population import HE_NUMBER, LIN_NUMBER, Person, chart_bundle
 from yilian.sim.practitioners import PRACTITIONERS, Seated
 from yilian.sim.region import Region
-from yilian.sim.software import TIMEOUT_S, Software
+from yilian.sim.software import Software, connected
 from yilian.wallet import WalletClient
 
 CREDENTIAL_DAYS: Final = 365
@@ -74,7 +74,7 @@ async def settled(
 
     importing = asyncio.create_task(asyncio.to_thread(_import, region, people, patient_ids, arrive, progress))
     await _register(region, seats)
-    async with _wallets(region) as (process, wallets), httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
+    async with _wallets(region) as (process, wallets), connected() as client:
         software = {one: Software(one, region.urls[one], region.founded.folders[one], region.network, client) for one in region.nodes}
         town = Town(region, software, seats, wallets, process, people, patient_ids, client)
         await asyncio.gather(importing, _enrol(town, arrivals, seed, progress))

@@ -7,6 +7,7 @@ from collections import Counter
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -15,6 +16,7 @@ from yilian.base.refusals import Refused
 from yilian.node import Node, NodeRefused
 from yilian.records import RecordFault
 from yilian.web import alliance, carrying, errors, following, login, own, patient, releasing
+from yilian.web.heights import Heights
 
 
 async def health(_request: Request) -> Response:
@@ -44,7 +46,7 @@ def application(node: Node) -> Starlette:
         ClientDisconnect: errors.gone,
         Exception: errors.defect,
     }
-    app = Starlette(routes=routes, exception_handlers=handlers)  # handlers by class, as Starlette documents
+    app = Starlette(routes=routes, middleware=[Middleware(Heights, node=node)], exception_handlers=handlers)  # by class, as documented
     app.state.node = node
     app.state.closing = asyncio.Event()
     app.state.streams = Counter()  # of blocks, that each address follows now

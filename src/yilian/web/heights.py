@@ -1,0 +1,76 @@
+"""What was final at one member is not unseen at the next: who asks says how far it has seen the ledger, and the node catches up first.
+
+A wallet's grant is final where it was carried; the member it is brought to may be a block behind, and would know of no such grant. So
+every answer says the node's height, and a question may say the highest that its asker has seen. A node that is behind waits a moment and
+then says so, rather than judge on a ledger that its asker knows to be old. Heights are public; a false one costs its asker a wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from yilian.node import No, Node, NodeRefused
+from yilian.peers import HEIGHT_HEADER
+from yilian.web import errors
+
+_HEADER: Final = HEIGHT_HEADER.encode()
+WAIT_S: Final = 5  # as long as a requester waits for its own node (design 02)
+AHEAD_MAX: Final = 1_000  # blocks; further behind than this is not made good in a moment
+WAITING_MAX: Final = 256  # questions at once: a waiting one holds a task and a connection
+_DIGITS_MAX: Final = 15
+
+
+class Heights:
+    """ASGI middleware: says our height in every answer, and lets a question wait for the height that it names."""
+
+    def __init__(self, app: ASGIApp, node: Node) -> None:
+        """Stand before `app`."""
+        self._app = app
+        self._node = node
+        self._waiting = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (_HEADER, b"%d" % self._height())]
+            await send(message)
+
+        seen = _seen(scope)
+        if seen > self._height() and not await self._has_caught_up(seen):
+            answer = await errors.refused(Request(scope), NodeRefused(No.HEIGHT_NOT_REACHED, height=self._height()))
+            await answer(scope, receive, told)
+            return
+        await self._app(scope, receive, told)
+
+    def _height(self) -> int:
+        return self._node.members.final().view.chain.height
+
+    async def _has_caught_up(self, seen: int) -> bool:
+        if seen - self._height() > AHEAD_MAX or self._waiting >= WAITING_MAX:
+            return False
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._node.engine.reached(seen)
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting -= 1
+        return True
+
+
+def _seen(scope: Scope) -> int:
+    """Return the height that a question names; 0 if it names none."""
+    for name, value in scope["headers"]:
+        if name == _HEADER and value.isdigit() and len(value) <= _DIGITS_MAX:
+            return int(value)
+    return 0
