@@ -90,9 +90,9 @@ class Alliance:
 
 
 @asynccontextmanager
-async def alliance(folder, members=tuple(KINDS), opens=None, **parameters):
+async def alliance(folder, members=tuple(KINDS), opens=None, clock=None, **parameters):
     """Found a network of `members` in `folder` and run the nodes of `opens` (default: all)."""
-    clock, ports, held = Clock(), {}, []
+    clock, ports, held = clock or Clock(), {}, []
     for member in members:
         held.append(bound())
         ports[member] = held[-1].getsockname()[1]
@@ -112,11 +112,19 @@ async def alliance(folder, members=tuple(KINDS), opens=None, **parameters):
     genesis = Genesis(STARTED_AT_S, OPERATOR, founders, {"memo_size": 0} | parameters)
     for member in members:
         join(folder / member, genesis)
+    async with standing(folder, genesis, clock, members if opens is None else opens) as running:
+        yield running
+
+
+@asynccontextmanager
+async def standing(folder, genesis, clock, opens):
+    """Run the nodes of `opens` of a network that was founded in `folder`; the others' addresses are known."""
     engine = EmbeddedEngine.open(folder / "ledger", genesis, now_ms=clock, processes=0)
     try:
         running = Alliance(folder, clock, genesis, engine)
+        running.urls = {member.id: member.endpoint for member in genesis.members}
         async with running.stack:
-            for member in members if opens is None else opens:
+            for member in opens:
                 await running.open(member)
             yield running
     finally:

@@ -97,7 +97,7 @@ class Ward:
 
     @property
     def network(self):
-        return self.holder.network
+        return self.running.genesis.network_id
 
     @property
     def engine(self):

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.release_worlds import HOLDER, ward
+from tests.release_worlds import HOLDER, a_request_id, ward
 from yilian.base.refusals import Reason, Refused
 from yilian.base.transaction import approve
 from yilian.contracts import access, consent
-from yilian.node import No, NodeRefused, notices, opened, release
+from yilian.node import No, NodeRefused, notices, opened, ownreading, release, releases
 from yilian.node.asking import ReleaseCall
 from yilian.node.releases import Releases
 from yilian.node.schema import Stage
@@ -108,7 +108,7 @@ async def test_after_a_crash_at_any_step_no_byte_has_left_without_an_entry(here,
         if row is not None:
             expected = {
                 "after PREPARED": {Stage.DROPPED},
-                "after SUBMITTED": {Stage.FINAL} if waited_s < 90 else {Stage.DROPPED},
+                "after SUBMITTED": {Stage.FINAL} if waited_s < 90 else {Stage.REFUSED},
                 "after SENDING": {Stage.SENDING},
             }.get(step, {Stage.FINAL} if waited_s == 0 else {Stage.UNSENT})
             assert row.stage in expected
@@ -117,6 +117,8 @@ async def test_after_a_crash_at_any_step_no_byte_has_left_without_an_entry(here,
             sent = await both_calls(here, reading, node)
         except NodeRefused as no:
             assert no.no.name in {"RELEASE_TOO_LATE", "REQUEST_TOO_OLD"}  # noqa: PT017 - either a release or one of these
+        except Refused as no:
+            assert (no.reason, step, waited_s) == (Reason.EXPIRED, "after SUBMITTED", 130)  # noqa: PT017 - or this one
         if sent is not None:
             entry = here.engine.entry(sent.entry_index)
             assert entry.id == sent.entry_id
@@ -257,6 +259,61 @@ async def test_after_a_crash_what_is_marked_unsent_is_not_sent_after_all(here, t
         with pytest.raises(NodeRefused) as no:
             await release.release(request_id, approval, asker(here, here.control_key), node)
         assert no.value.no is No.RELEASE_TOO_LATE
+
+
+async def test_after_a_crash_a_patients_own_reading_is_answered_as_before(here, tmp_path):
+    """It was refused as used, and the patient had an entry in his log under which he had got nothing."""
+    asked = here.ann.wallet.read_own(here.ann.state, HOLDER, "/fhir/Observation", here.now_s, a_request_id())
+    told = await ownreading.read_own(asked, here.holder)
+    shutil.copytree(here.holder.folder.path, tmp_path / "cut")
+    entries = here.entries()
+    async with opened(tmp_path / "cut", here.engine, clock=here.clock) as node:
+        assert await ownreading.read_own(asked, node) == told
+        other = here.ann.wallet.read_own(here.ann.state, HOLDER, "/fhir/Condition", here.now_s, asked.request_id)
+        with pytest.raises(NodeRefused) as no:
+            await ownreading.read_own(other, node)
+        assert (no.value.no, no.value.facts) == (No.REQUEST_ID_USED, {})
+        here.clock.go(31)
+        with pytest.raises(NodeRefused) as no:
+            await ownreading.read_own(asked, node)
+        assert (no.value.no, no.value.facts) == (No.RELEASE_TOO_LATE, {})
+    assert here.entries() == entries
+
+
+async def test_a_number_whose_release_was_refused_a_place_is_skipped_on_the_ledger(here, monkeypatch):
+    """Allotted, and then refused for want of room: no row had it, nobody skipped it, and the patient's wallet found a gap."""
+
+    def own():
+        asked = here.ann.wallet.read_own(here.ann.state, HOLDER, "/fhir/Observation", here.now_s, a_request_id())
+        return ownreading.read_own(asked, here.holder)
+
+    await own()
+    with monkeypatch.context() as patch:
+        patch.setattr(releases, "OPEN_MAX", 0)
+        with pytest.raises(NodeRefused) as no:
+            await own()
+        assert (no.value.no, no.value.facts) == (No.TOO_MANY_REQUESTS, {})
+    await own()
+    await here.holder.housekeeping.stop()  # carries out what is due
+    assert here.holder.journal.all("SELECT n FROM skips WHERE entry_index IS NOT NULL") == [(1,)]
+    assert here.holder.journal.all("SELECT n FROM releases WHERE basis = 2 ORDER BY n") == [(0,), (2,)]
+
+
+async def test_an_entry_that_our_copy_has_not_seen_yet_is_not_given_up(here, tmp_path, monkeypatch):
+    """After a pause the clock was past the envelope's end and our copy of the ledger behind: the entry was there, and we had dropped it."""
+    request_id, _ = await crashed_before_sending(here, monkeypatch, tmp_path / "cut")
+    here.clock.go(200)
+    with monkeypatch.context() as patch:
+        find, calls = type(here.engine).find, []
+
+        def not_yet(engine, id_):  # our copy finds it only when the one that orders has answered
+            calls.append(id_)
+            return None if len(calls) == 1 else find(engine, id_)
+
+        patch.setattr(type(here.engine), "find", not_yet)
+        async with opened(tmp_path / "cut", here.engine, clock=here.clock) as node:
+            row = node.releases.row(request_id)
+            assert (Stage(row.stage), row.entry_index is not None) == (Stage.UNSENT, True)
 
 
 async def test_a_patient_is_told_of_what_left_after_a_crash(here, tmp_path, monkeypatch):

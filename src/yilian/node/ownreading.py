@@ -20,6 +20,7 @@ from yilian.node.charts import Chart
 from yilian.node.member import Node
 from yilian.node.refusals import No, NodeRefused, demand
 from yilian.node.releases import Released
+from yilian.node.schema import Stage
 from yilian.records import Scope
 
 STATEMENT_S_MAX: Final = 300
@@ -53,14 +54,18 @@ def who_asks(asked: OwnReading, node: Node) -> Chart:
 async def read_own(asked: OwnReading, node: Node) -> Released:
     """Return what leaves: entered first, as for everybody.
 
-    Refuses  NOT_SIGNED_BY_PATIENT, STATEMENT_ENDED, KEY_NOT_ENROLLED, NOT_READABLE, REQUEST_ID_USED, LEDGER_UNREACHABLE
+    Refuses  NOT_SIGNED_BY_PATIENT, STATEMENT_ENDED, KEY_NOT_ENROLLED, NOT_READABLE, REQUEST_ID_USED, RELEASE_TOO_LATE, LEDGER_UNREACHABLE
     """
     chart = who_asks(asked, node)
     async with node.releases.alone(asked.request_id):
         prepared = node.releases.open.get(asked.request_id)
         digest = sha256(asked.signature)
         if prepared is None:
-            demand(node.releases.row(asked.request_id) is None, No.REQUEST_ID_USED)
+            row = node.releases.row(asked.request_id)
+            if row is not None:  # of an earlier life of this process: what was never submitted is prepared again
+                demand((row.digest, row.basis) == (digest, Basis.PATIENT), No.REQUEST_ID_USED)
+                if row.stage not in (Stage.PREPARED, Stage.DROPPED):
+                    return await release.sent_before(row, node)
             target = reading.parse_target("GET", asked.target, b"")
             demand(target.interaction != "emergency", No.NOT_READABLE)
             answer = reading.answer(node.store, target, Scope(patient_id=chart.patient_id), node.base_url)

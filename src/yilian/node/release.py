@@ -212,6 +212,15 @@ async def _released_before(request_id: bytes, approval: tuple[bytes, bytes], mem
     offer = node.releases.offer_of(row)
     is_theirs = is_signed(approval[0], approval_message(offer.protected, offer.act), approval[1])
     demand(is_theirs and row.tx is not None and approval[1] in row.tx, No.APPROVAL_NOT_VALID)
+    return await sent_before(row, node)
+
+
+async def sent_before(row: Row, node: Node) -> Released:
+    """Return what was entered in an earlier life of this process, if it may still be sent: the same bytes under the same entry.
+
+    Refuses  RELEASE_TOO_LATE, GRANT_REVOKED, what the ledger refused
+    """
+    _raise_if_ended(row.stage, row.reason)
     released = node.releases.released_of(row)
     if row.stage == Stage.FINAL:
         await _resume(row, released, node)

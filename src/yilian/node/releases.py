@@ -171,7 +171,12 @@ class Releases:
                 row,
             )
             if prepared.basis is not Basis.GRANT:
-                bound_month = (prepared.chart.id, prepared.month, prepared.number + 1)
+                month = (prepared.chart.id, prepared.month)
+                next_n = db.execute("SELECT coalesce(max(next_n), 0) FROM months WHERE chart = ? AND month = ?", month).fetchone()[0]
+                # numbers come here in the order in which they were allotted: one left out was of a release that was refused here
+                lost = [(*month, n) for n in range(next_n, prepared.number)]
+                db.executemany("INSERT INTO skips VALUES (?, ?, ?, NULL) ON CONFLICT DO NOTHING", lost)
+                bound_month = (*month, prepared.number + 1)
                 db.execute(
                     "INSERT INTO months VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next_n = max(next_n, excluded.next_n)", bound_month
                 )
