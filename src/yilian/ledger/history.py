@@ -41,6 +41,12 @@ class History:
         self.state = Rows()
         self.state.take(start(genesis)[1])
 
+    def copied(self) -> History:
+        """Return the same history, to be moved on by itself."""
+        copy = History(self.genesis)
+        copy.state = Rows(self.state.rows)
+        return copy
+
     def follow(self, transaction: Transaction, index: int, height: int, time_s: int) -> bool:
         """Let an entry change the directory, as it did on the ledger; say whether it is one that may change who signs.
 

@@ -94,6 +94,12 @@ class Membership:
         self._roots: dict[int, bytes] = {}
         self.last_index = -1
 
+    def copied(self) -> Membership:
+        """Return the same members and roots, to be moved on by themselves."""
+        copy = Membership(self._genesis)
+        copy._history, copy._roots, copy.last_index = self._history.copied(), dict(self._roots), self.last_index
+        return copy
+
     @property
     def state(self) -> StateView:
         """The directory's rows."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import httpx
@@ -11,10 +12,11 @@ from yilian.base.chartlogs import LogAnswer
 from yilian.base.codec import decode, encode
 from yilian.base.handovers import GrantKey, LogRequest, PresenceProof, SignedChallenge
 from yilian.base.shapes import pack, unpack
-from yilian.sim.software import CBOR, Release, Signing, Software, asked, bring_enrolment
-from yilian.wallet import Act, Grant, LogReport, WalletClient, Wish
+from yilian.sim.software import CBOR, Release, Said, Signing, Silent, Software, asked, bring_enrolment
+from yilian.wallet import Act, Grant, LogReport, WalletClient, WalletRefused, Wish
 
 PRESENCE_S: Final = 240  # of at most 300: the person stands here
+ASKED_FOR_CHANGES: Final = 2  # nodes
 _HEADERS: Final = {"Content-Type": CBOR}
 
 
@@ -38,14 +40,32 @@ class Phone:
         self._nodes = nodes
         self._client = client
 
+    async def follow(self) -> None:
+        """Have the wallet follow who the members are: what one node holds back, another says; what none can prove is not taken."""
+        answered = 0
+        for node in self._nodes.values():
+            try:
+                await self._wallets.follow(partial(self._changes, node))
+            except (Silent, Said, WalletRefused):  # down, not whole yet, or lying: another may be better
+                continue
+            answered += 1
+            if answered == ASKED_FOR_CHANGES:
+                return
+
+    async def _changes(self, node: str, since: int) -> bytes:
+        asked_for = "/network/changes" if since < 0 else f"/network/changes?since={since}"
+        return (await asked(self._client, "GET", node + asked_for)).content
+
     async def enrol(self, holder: Software, patient_id: str, staff: tuple[Signing, Signing]) -> None:
         """Go to a holder's desk with the identity card and this wallet."""
+        await self.follow()
         ask, address = await holder.offer(patient_id, staff)
         answer = await self._wallets.enrol(self.name, ask)
         await self._wallets.admit(self.name, await bring_enrolment(self._client, address, answer))
 
     async def give(self, wish: Wish, carrier: str) -> Entered:
         """Give a grant: keys from both sides, the Consent signed here, one entry, and the bundle to the requester."""
+        await self.follow()
         keys = [unpack(GrantKey, (await self._post(side, "/network/grant-key", b"")).content) for side in (wish.holder, wish.requester)]
         act = await self._wallets.draft(self.name, wish, keys[0], keys[1])
         entered = await self._carry(carrier, act, is_revoke=False)
@@ -81,6 +101,7 @@ class Phone:
 
     async def be_present(self, shown: SignedChallenge, holders: Sequence[str], seen: str) -> dict[str, PresenceProof]:
         """Answer a desk's challenge, once per holder, after reading whose it is."""
+        await self.follow()
         proofs = await self._wallets.prove_presence(self.name, shown, holders, seen=seen, until_s=int(time.time()) + PRESENCE_S)
         return {proof.holder: proof for proof in proofs}
 
@@ -100,6 +121,7 @@ class Phone:
 
     async def check_log(self, holder: str) -> LogReport:
         """Fetch the whole access log at a holder, with its proofs, and have the wallet check it."""
+        await self.follow()
 
         async def fetch(request: LogRequest) -> LogAnswer:
             return unpack(LogAnswer, (await self._post(holder, "/patient/log", pack(request))).content)

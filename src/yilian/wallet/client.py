@@ -87,6 +87,18 @@ class WalletClient:
         """Return the names of the wallets in this home."""
         return cast("list[str]", (await self._ask("status"))["wallets"])
 
+    async def follow(self, fetch: Callable[[int], Awaitable[bytes]]) -> int:
+        """Have the wallets follow the changes of members: `fetch` returns what a node serves after an entry (-1: from the beginning).
+
+        Return the index of the last change that was taken, -1 if there is none.
+        """
+        since: int = (await self._ask("status"))["members_since"]
+        while True:
+            taken: int = (await self._ask("follow", changes=await fetch(since)))["members_since"]
+            if taken == since:
+                return since
+            since = taken
+
     async def create(self, name: str, seed: bytes | None = None) -> None:
         """Make a wallet; with a random seed, unless a simulation gives one."""
         await self._ask("create", name=name, seed=seed)

@@ -8,6 +8,7 @@ from yilian.base.codec import Malformed, Value
 from yilian.base.handovers import EnrolAsk, GrantKey, Relationship, SignedChallenge
 from yilian.base.shapes import pack, unpack
 from yilian.base.transaction import act_bytes
+from yilian.ledger import Export
 from yilian.wallet.home import Home
 from yilian.wallet.members import Members
 from yilian.wallet.protocol import Fields, checked, frame, said_report, unframed
@@ -25,7 +26,8 @@ class Desk:
 
     def __init__(self, home: Home, members: Members, clock: Callable[[], int], entropy: Callable[[int], bytes]) -> None:
         self._home = home
-        self._members = members
+        kept = home.changes()
+        self._members = members if kept is None else members.following(kept)  # trusted no more than what a node serves
         self._clock = clock
         self._entropy = entropy
         self._acts: dict[str, Callable[[Wallet, WalletState, dict[str, Any]], Acted]] = {
@@ -60,7 +62,10 @@ class Desk:
     def _do(self, operation: str, fields: dict[str, Any]) -> Fields:
         if operation == "status":
             names: list[Value] = [*self._home.names()]
-            return {"network": self._members.network, "wallets": names, "sealed": self._home.is_sealed}
+            since = self._members.last_index
+            return {"network": self._members.network, "wallets": names, "sealed": self._home.is_sealed, "members_since": since}
+        if operation == "follow":
+            return self._follow(fields["changes"])
         name = fields.pop("name")
         if operation == "create":
             self._home.create(name, self._entropy(_SEED_BYTES) if fields["seed"] is None else fields["seed"])
@@ -69,6 +74,14 @@ class Desk:
         after, said = self._acts[operation](Wallet.of(seed, self._members), state, fields)
         self._home.keep(name, after)
         return said
+
+    def _follow(self, changes: bytes) -> Fields:
+        """Move the members forward for every wallet of this home; kept before anything is answered."""
+        after = self._members.following(changes)
+        if after.last_index != self._members.last_index:
+            self._home.keep_changes(Export(after.genesis.encoded(), tuple(after.changes())).encoded())
+            self._members = after
+        return {"members_since": after.last_index}
 
     def _enrol(self, wallet: Wallet, state: WalletState, said: dict[str, Any]) -> Acted:
         after, answer = wallet.enrol(state, unpack(EnrolAsk, said["ask"]), self._clock())

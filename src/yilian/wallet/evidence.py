@@ -93,6 +93,9 @@ class Evidence:
             return None
         if not self._extends(answer, *vouched[0]):
             return None
+        if vouched[0][1].size <= self.members.last_index:  # signed by those of now, or by retired keys: not a log of today
+            self.find(Fault.LOG_BEHIND, holder=self.holder, size=vouched[0][1].size, index=self.members.last_index)
+            return None
         self.seen = vouched[0][0]
         self.vouched_by = signers
         return vouched[0][1]

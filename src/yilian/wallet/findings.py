@@ -14,6 +14,7 @@ class Fault(StrEnum):
     NOT_VOUCHED = "NOT_VOUCHED"
     SPLIT_VIEW = "SPLIT_VIEW"
     LOG_REWRITTEN = "LOG_REWRITTEN"
+    LOG_BEHIND = "LOG_BEHIND"
     NOT_IN_LOG = "NOT_IN_LOG"
     NOT_MINE = "NOT_MINE"
     GAP = "GAP"
@@ -33,6 +34,7 @@ _ZH: Final = {
     Fault.NOT_VOUCHED: "{holder} 出示的账本根没有足够的成员机构签名。",
     Fault.SPLIT_VIEW: "有人为同一长度（{size}）的账本签了两个不同的根：账本被分成两个版本，请公开这两份签名。",
     Fault.LOG_REWRITTEN: "{holder} 出示的账本（长度 {size}）不能证明是您上次看到的账本（长度 {old_size}）的延续。",
+    Fault.LOG_BEHIND: "{holder} 出示的账本（长度 {size}）早于第 {index} 号条目：该条目变更了成员机构，且已得到证明。",
     Fault.NOT_IN_LOG: "{holder} 出示的第 {index} 号条目不在账本里，或与账本里的不同。",
     Fault.NOT_MINE: "{holder} 出示的第 {index} 号条目不属于您的病历。",
     Fault.GAP: "{holder} 的访问日志（{series}）缺少第 {number} 条。",
@@ -51,6 +53,7 @@ _EN: Final = {
     Fault.NOT_VOUCHED: "Not enough members signed the log root that {holder} showed.",
     Fault.SPLIT_VIEW: "Two different roots were signed for one log size ({size}): the log has been split; publish both signatures.",
     Fault.LOG_REWRITTEN: "The log of size {size} that {holder} showed is not proven to extend the one of size {old_size} seen before.",
+    Fault.LOG_BEHIND: "The log of size {size} that {holder} showed ends before entry {index}, a proven change of members: it is old.",
     Fault.NOT_IN_LOG: "Entry {index} that {holder} showed is not in the log, or is another there.",
     Fault.NOT_MINE: "Entry {index} that {holder} showed does not belong to your chart.",
     Fault.GAP: "The access log at {holder} ({series}) lacks number {number}.",

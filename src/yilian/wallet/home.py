@@ -3,6 +3,7 @@
 Files    `home.key`: CBOR {"v", "network", "salt", "nonce", "box"} or, without a passphrase, {"v", "network", "key"}, mode 0600, with "sum".
          `NAME.wallet`: nonce || AES-256-GCM of `CBOR([seed, state])`, network and name as associated data. Written beside, synced, renamed:
          a crash leaves the old or the new, and an answer leaves only after its state is on disk.
+         `members.changes`: the changes of members that were followed, in the same way; all of them public, checked again when opened.
 Source   scrypt RFC 7914 with N = 2^15, r = 8, p = 3 (OWASP Password Storage, 2024); ADR-0064 (one scrypt per home, not per wallet).
 """
 
@@ -25,6 +26,7 @@ from yilian.wallet.state import WalletState, parse_state
 
 VERSION: Final = 1
 HOME_FILE: Final = "home.key"
+CHANGES_FILE: Final = "members.changes"
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NONCE_BYTES, _SALT_BYTES, _KEY_BYTES = 12, 16, 32
 _N, _R, _P = 1 << 15, 8, 3
@@ -69,6 +71,25 @@ class Home:
         """Leave; another process may open the home."""
         self._loaded.clear()
         os.close(self._lock)
+
+    def changes(self) -> bytes | None:
+        """Return what `keep_changes` kept; None if it never did.
+
+        Refuses  WALLET_DAMAGED
+        """
+        path = self._folder / CHANGES_FILE
+        if not path.exists():
+            return None
+        sealed = path.read_bytes()
+        try:
+            return self._box.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], self._changes_place())
+        except (InvalidTag, ValueError) as error:
+            raise WalletRefused(No.WALLET_DAMAGED, name=CHANGES_FILE) from error
+
+    def keep_changes(self, changes: bytes) -> None:
+        """Keep the changes of members that were followed, for all wallets of this home; on disk when this returns."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        _write(self._folder / CHANGES_FILE, nonce + self._box.encrypt(nonce, changes, self._changes_place()))
 
     def names(self) -> list[str]:
         """Return the names of all wallets, ascending."""
@@ -120,6 +141,9 @@ class Home:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.wallet"
+
+    def _changes_place(self) -> bytes:
+        return encode([VERSION, self._network, CHANGES_FILE, ""])  # longer than a wallet's: no file of one kind passes for the other
 
     def _place(self, name: str) -> bytes:
         return encode([VERSION, self._network, name])

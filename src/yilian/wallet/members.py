@@ -1,40 +1,103 @@
-"""Whom a wallet believes: the members of its network as genesis names them, their keys, and who together vouches for a log root."""
+"""Whom a wallet believes: the members of its network, their keys, and who together vouches for a log root.
+
+Begins with genesis and is moved forward only, by the changes that any node serves: each is taken as the offline verifier takes it
+(`ledger.membership`), on the word of those who could sign before it. So a node can neither invent a member nor leave one change out
+between two others; it can hold back the newest, which shows in a log that the newer members sign (ADR-0121).
+"""
+
+from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from yilian.base.codec import Malformed
 from yilian.base.keys import kid_of
-from yilian.ledger import Checkpoint, Genesis, StateAnswer
-from yilian.wallet.refusals import No, WalletRefused
+from yilian.contracts import directory
+from yilian.ledger import Checkpoint, Genesis, Item, Membership, NotProven, StateAnswer, parse_export, validators
+from yilian.wallet.refusals import No, WalletRefused, must
 
 
 @dataclass(frozen=True, slots=True)
 class MemberKeys:
-    """One member's registered keys, and its votes."""
+    """One member's registered keys, and whether it may act: who was suspended or removed may not."""
 
     node_key: bytes
     sealing_key: bytes
     receipt_key: bytes
-    power: int
+    is_active: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """The members of one network. `operator` orders an embedded ledger; it is empty where validators do."""
+    """The members of one network after a change. `operator` orders an embedded ledger; it is empty where validators do."""
 
-    network: bytes
-    operator: str
-    since_s: int  # the network's first instant: no day before it was ever closed
-    keys: Mapping[str, MemberKeys]
+    genesis: Genesis
+    keys: Mapping[str, MemberKeys]  # of all members there ever were
+    votes: Mapping[str, int]  # by which a quorum of validators is counted
+    last: Item | None = None  # the change that led here; None: these are the founders
+    before: Members | None = field(default=None, repr=False)
+    _followed: Membership | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, genesis: Genesis) -> "Members":
-        """Return the founding members. Who came later or changed keys is handed over as another `Members`, built from proven entries."""
-        founders = {one.id: MemberKeys(one.node_key, one.sealing_key, one.receipt_key, one.power) for one in genesis.members}
-        return cls(genesis.network_id, genesis.operator, genesis.started_at_s, founders)
+    def of(cls, genesis: Genesis) -> Members:
+        """Return the founding members."""
+        return _members(genesis, Membership(genesis), None, None)
+
+    @property
+    def network(self) -> bytes:
+        """The network's id."""
+        return self.genesis.network_id
+
+    @property
+    def operator(self) -> str:
+        """Who orders an embedded ledger."""
+        return self.genesis.operator
+
+    @property
+    def since_s(self) -> int:
+        """The network's first instant: no day before it was ever closed."""
+        return self.genesis.started_at_s
+
+    @property
+    def last_index(self) -> int:
+        """The log index of the change that led here; -1 for the founders."""
+        return -1 if self.last is None else self.last.index
+
+    def following(self, export: bytes) -> Members:
+        """Return the members after the changes in a node's answer; those taken before are passed over.
+
+        Refuses  CHANGES_NOT_PROVEN, and then nothing of the answer is taken
+        """
+        try:
+            said = parse_export(export)
+        except Malformed as error:
+            raise WalletRefused(No.CHANGES_NOT_PROVEN, why=str(error)) from error
+        must(said.genesis == self.genesis.encoded(), No.ANOTHER_NETWORK)
+        after = self
+        assert self._followed is not None, "made by `of` or by this function"
+        followed = self._followed.copied()
+        for item in said.items:
+            if item.index > self.last_index:
+                after = _members(self.genesis, followed, _taken(followed, item), after)
+        return after
+
+    def changes(self) -> list[Item]:
+        """Return the changes that led here from the founders, ascending."""
+        found, at = [], self
+        while at.last is not None and at.before is not None:
+            found.append(at.last)
+            at = at.before
+        return found[::-1]
+
+    def at(self, index: int) -> Members:
+        """Return the members as they were before an entry, as far as they were followed."""
+        found = self
+        while found.last_index >= index and found.before is not None:
+            found = found.before
+        return found
 
     def named(self, member: str) -> MemberKeys:
-        """Return a member's keys.
+        """Return a member's keys, whether it is active or not.
 
         Refuses  NO_SUCH_MEMBER
         """
@@ -42,10 +105,19 @@ class Members:
             raise WalletRefused(No.NO_SUCH_MEMBER, member=member)
         return self.keys[member]
 
+    def active(self, member: str) -> MemberKeys:
+        """Return the keys of a member that may act.
+
+        Refuses  NO_SUCH_MEMBER, MEMBER_NOT_ACTIVE
+        """
+        found = self.named(member)
+        must(found.is_active, No.MEMBER_NOT_ACTIVE, member=member)
+        return found
+
     def signer_of(self, said: Checkpoint | StateAnswer) -> str | None:
-        """Return the member whose receipt key signed a checkpoint or a state answer for this network, or None."""
+        """Return the active member whose receipt key signed a checkpoint or a state answer for this network, or None."""
         for member, keys in self.keys.items():
-            if kid_of(keys.receipt_key) == said.kid:
+            if keys.is_active and kid_of(keys.receipt_key) == said.kid:
                 is_named = not isinstance(said, Checkpoint) or said.member == member
                 return member if is_named and said.network == self.network and said.is_signed_by(keys.receipt_key) else None
         return None
@@ -54,5 +126,21 @@ class Members:
         """Say whether the signers together may be believed: the operator, or more than two thirds of the votes (design 02 "Receipt")."""
         if self.operator:
             return self.operator in signers
-        total = sum(keys.power for keys in self.keys.values())
-        return 3 * sum(keys.power for member, keys in self.keys.items() if member in signers) > 2 * total
+        return 3 * sum(votes for member, votes in self.votes.items() if member in signers) > 2 * sum(self.votes.values())
+
+
+def _members(genesis: Genesis, followed: Membership, last: Item | None, before: Members | None) -> Members:
+    keys = {
+        one.id: MemberKeys(one.node_key, one.sealing_key, one.receipt_key, one.stage is directory.Stage.ACTIVE)
+        for one in directory.members(followed.state)
+    }
+    return Members(genesis, keys, validators(followed.state), last, before, followed.copied())
+
+
+def _taken(followed: Membership, item: Item) -> Item:
+    try:
+        is_change = followed.take(item).is_of_members
+    except NotProven as no:
+        raise WalletRefused(No.CHANGES_NOT_PROVEN, why=str(no)) from no
+    must(is_change, No.CHANGES_NOT_PROVEN, why=f"entry {item.index} changes no member")
+    return item

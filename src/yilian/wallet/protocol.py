@@ -22,6 +22,7 @@ Fields = dict[str, Value]
 # operation -> its fields; a field too many or too few, or of another type, is refused
 OPERATIONS: Final[dict[str, dict[str, type | tuple[type, ...]]]] = {
     "status": {},
+    "follow": {"changes": bytes},
     "create": {"name": str, "seed": (bytes, type(None))},
     "enrol": {"name": str, "ask": bytes},
     "admit": {"name": str, "relationship": bytes},

@@ -100,10 +100,10 @@ class Wallet:
     def enrol(self, state: WalletState, ask: EnrolAsk, now_s: int) -> tuple[WalletState, EnrolAnswer]:
         """Answer what a holder's desk shows. The same question gets the same answer; a chart that is live is never enrolled anew.
 
-        Refuses  ANOTHER_NETWORK, NO_SUCH_MEMBER, NONCE_NOT_32_BYTES, CHART_IS_LIVE
+        Refuses  ANOTHER_NETWORK, NO_SUCH_MEMBER, MEMBER_NOT_ACTIVE, NONCE_NOT_32_BYTES, CHART_IS_LIVE
         """
         must(ask.network == self.network, No.ANOTHER_NETWORK)
-        self.members.named(ask.holder)
+        self.members.active(ask.holder)
         must(len(ask.nonce) == NONCE_SIZE, No.NONCE_NOT_32_BYTES)
         known = next((chart for chart in state.charts if chart.holder == ask.holder), None)
         is_new = known is None or known.generation == ask.generation
@@ -150,8 +150,8 @@ class Wallet:
     ) -> tuple[WalletState, ToSubmit]:
         """Make a grant: Consent, commitment and signature. `sides` are the holder's and the requester's one-time keys; `entropy` is k.
 
-        Refuses  NOT_ENROLLED, NO_SUCH_MEMBER, GRANT_KEY_OF_ANOTHER_MEMBER, GRANT_KEY_ENDED, NOT_SIGNED_BY_MEMBER, GRANT_KEY_USED,
-                 END_NOT_ALLOWED, USES_NOT_ALLOWED, INTERVAL_NOT_ALLOWED, TERMS_NOT_SAYABLE, ENTROPY_NOT_32_BYTES
+        Refuses  NOT_ENROLLED, NO_SUCH_MEMBER, MEMBER_NOT_ACTIVE, GRANT_KEY_OF_ANOTHER_MEMBER, GRANT_KEY_ENDED, NOT_SIGNED_BY_MEMBER,
+                 GRANT_KEY_USED, END_NOT_ALLOWED, USES_NOT_ALLOWED, INTERVAL_NOT_ALLOWED, TERMS_NOT_SAYABLE, ENTROPY_NOT_32_BYTES
         """
         chart, pair = state.chart(wish.holder), self._pair(state, wish.holder)
         for member, side in zip((wish.holder, wish.requester), sides, strict=True):
@@ -239,9 +239,10 @@ class Wallet:
             proven = [open_receipt(receipt, transaction.id) for receipt in receipts]
         except (Malformed, Refused, KeyError) as error:
             raise WalletRefused(No.NOT_A_RECEIPT_OF_OURS) from error
-        signers = [self.members.signer_of(each.checkpoint) for each in proven]
         indexes = [each.index for each in proven]
-        is_proven = self.members.suffice([one for one in signers if one is not None]) and indexes == indexes[:1] * len(indexes)
+        members = self.members.at(min(indexes, default=0))  # who could vouch for the entry then
+        signers = [members.signer_of(each.checkpoint) for each in proven]
+        is_proven = members.suffice([one for one in signers if one is not None]) and indexes == indexes[:1] * len(indexes)
         must(is_proven, No.NOT_A_RECEIPT_OF_OURS)
         is_revoke = transaction.kind == consent.REVOKE
         return self.note_index(state, message.control_key, proven[0].index, is_revoke=is_revoke)
@@ -253,11 +254,11 @@ class Wallet:
     ) -> tuple[PresenceProof, ...]:
         """Answer the challenge of a desk, once per holder. `seen` is the requester that the person read and agreed to.
 
-        Refuses  NO_SUCH_MEMBER, NOT_SIGNED_BY_MEMBER, NOT_WHOM_THE_PERSON_SEES, PURPOSE_NOT_KNOWN, CHALLENGE_NOT_FRESH,
+        Refuses  NO_SUCH_MEMBER, MEMBER_NOT_ACTIVE, NOT_SIGNED_BY_MEMBER, NOT_WHOM_THE_PERSON_SEES, PURPOSE_NOT_KNOWN, CHALLENGE_NOT_FRESH,
                  UNTIL_NOT_ALLOWED, NOT_ENROLLED
         """
         challenge = asked.challenge
-        node_key = self.members.named(challenge.requester).node_key
+        node_key = self.members.active(challenge.requester).node_key
         must(asked.is_signed_by(self.network, node_key), No.NOT_SIGNED_BY_MEMBER, member=challenge.requester)
         must(challenge.requester == seen, No.NOT_WHOM_THE_PERSON_SEES, requester=challenge.requester)
         must(challenge.purpose in PURPOSES, No.PURPOSE_NOT_KNOWN)
@@ -325,7 +326,7 @@ class Wallet:
     def _check_grant_key(self, state: WalletState, side: GrantKey, member: str, now_s: int) -> None:
         must(side.member == member, No.GRANT_KEY_OF_ANOTHER_MEMBER, member=side.member)
         must(now_s < side.until_s, No.GRANT_KEY_ENDED, member=member, until_s=side.until_s)
-        node_key = self.members.named(member).node_key
+        node_key = self.members.active(member).node_key
         must(side.is_signed_by(self.network, node_key), No.NOT_SIGNED_BY_MEMBER, member=member)
         is_used = any(side.key in (grant.holder_key, grant.requester_key) for grant in state.grants)
         must(not is_used, No.GRANT_KEY_USED, member=member)  # two grants with one key could be linked by everybody
@@ -369,8 +370,8 @@ class Wallet:
     def _approve(self, grant: Grant, act: ToSubmit, header: bytes, now_s: int) -> Approval:
         """Approve one act in one envelope.
 
-        Refuses  NOT_A_HEADER, ANOTHER_NETWORK, HEADER_OF_ANOTHER_KIND, NO_SUCH_MEMBER, NOT_SIGNED_BY_MEMBER, HEADER_ENDED,
-                 HEADER_TOO_FAR_AHEAD
+        Refuses  NOT_A_HEADER, ANOTHER_NETWORK, HEADER_OF_ANOTHER_KIND, NO_SUCH_MEMBER, MEMBER_NOT_ACTIVE, NOT_SIGNED_BY_MEMBER,
+                 HEADER_ENDED, HEADER_TOO_FAR_AHEAD
         """
         try:
             said = parse_header(header)
@@ -378,7 +379,7 @@ class Wallet:
             raise WalletRefused(No.NOT_A_HEADER) from error
         must(said.network == self.network, No.ANOTHER_NETWORK)
         must(said.subject == act.kind_name, No.HEADER_OF_ANOTHER_KIND, subject=said.subject)
-        carrier_kid = kid_of(self.members.named(said.issuer).node_key)
+        carrier_kid = kid_of(self.members.active(said.issuer).node_key)
         must(said.kid == carrier_kid, No.NOT_SIGNED_BY_MEMBER, member=said.issuer)
         must(now_s < said.exp_s, No.HEADER_ENDED, exp_s=said.exp_s)
         must(said.exp_s <= now_s + AHEAD_S_MAX + SKEW_S_MAX, No.HEADER_TOO_FAR_AHEAD, exp_s=said.exp_s)
