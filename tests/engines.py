@@ -39,7 +39,7 @@ class Submissions:
         kind, signer = KINDS[kind_name], node_key(carrier)
         header = Header(self.network, signer.kid, carrier, kind_name, self.now_s() + 60, self.nonce)
         self.nonce += 1
-        return sign(signer, replace(header, **changes), kind.number, kind.body(message), approvers)
+        return sign(signer, header._replace(**changes), kind.number, kind.body(message), approvers)
 
     def give(self, name, carrier="clinic-1", **changes):
         """Return a transaction that gives the grant `name`."""

@@ -34,8 +34,8 @@ class Nodes:
 class ChartWorld(World):
     """One patient with one chart at HOLDER, read by REQUESTER; entries are remembered as the holder would."""
 
-    def __init__(self, *, shows_roots=False):
-        super().__init__()
+    def __init__(self, genesis=None, *, shows_roots=False):
+        super().__init__(genesis)
         self.shows_roots = shows_roots  # of days not closed: one signed root and places under it, instead of an answer for each tag
         self.nodes, self.days = Nodes(), {}
         self.members = Members.of(self.genesis)
@@ -85,7 +85,7 @@ class ChartWorld(World):
     def header(self, kind_name, carrier=OPERATOR, **changes):
         self.nonces[carrier] = self.nonces.get(carrier, 0) + 1
         header = Header(self.network, node_key(carrier).kid, carrier, kind_name, self.now_s + 100, self.nonces[carrier])
-        return replace(header, **changes).encoded()
+        return header._replace(**changes).encoded()
 
     def carry(self, act, header, approval, carrier=OPERATOR):
         (result,) = self.commit(assemble(node_key(carrier), header, act.kind, act.body, [approval])).results

@@ -1,7 +1,6 @@
 """A small network in memory, for tests: founders with known keys, and a ledger that is driven one block at a time."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -66,7 +65,7 @@ class World:
         kind = KINDS[kind_name]
         self.nonces[carrier] = self.nonces.get(carrier, 0) + 1
         header = Header(self.network, signer.kid, carrier, kind_name, self.now_s + 60, self.nonces[carrier])
-        return sign(signer, replace(header, **changes), kind.number, kind.body(message), approvers)
+        return sign(signer, header._replace(**changes), kind.number, kind.body(message), approvers)
 
     def apply(self, *transactions: bytes, known: Mapping[bytes, Screened] | None = None) -> Applied:
         """Apply one block at `now_s`; nothing of it is kept."""

@@ -52,9 +52,9 @@ async def test_nothing_but_what_was_asked_is_approved(here):
     header = parse_header(offer.protected)
     other_audit = offer.audit_event.replace(b"TREAT", b"HRESCH")
     for wrong, no in (
-        (replace(offer, protected=replace(header, issuer=REQUESTER).encoded()), No.OFFER_NOT_AS_ASKED),
-        (replace(offer, protected=replace(header, subject="consent.revoke").encoded()), No.OFFER_NOT_AS_ASKED),
-        (replace(offer, protected=replace(header, network=bytes(32)).encoded()), No.OFFER_NOT_AS_ASKED),
+        (replace(offer, protected=header._replace(issuer=REQUESTER).encoded()), No.OFFER_NOT_AS_ASKED),
+        (replace(offer, protected=header._replace(subject="consent.revoke").encoded()), No.OFFER_NOT_AS_ASKED),
+        (replace(offer, protected=header._replace(network=bytes(32)).encoded()), No.OFFER_NOT_AS_ASKED),
         (replace(offer, protected=b"\x00"), No.OFFER_NOT_AS_ASKED),
         (altered_act(offer, 1, 3), No.OFFER_NOT_AS_ASKED),
         (altered_act(offer, 2, seed("another grant")), No.OFFER_NOT_AS_ASKED),

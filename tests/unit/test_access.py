@@ -51,9 +51,9 @@ def test_legal_sealed_and_unheard_of_bases_are_not_taken(basis):
 
 @pytest.mark.parametrize(("message", "circumstances", "facts"), ANY_BASIS)
 def test_an_approval_that_could_have_waited_longer_than_two_minutes_is_refused(message, circumstances, facts):
-    late = replace(circumstances, exp_s=NOW + 121)
+    late = circumstances._replace(exp_s=NOW + 121)
     assert why(message, late, facts) == (Reason.ISSUED_TOO_LONG, {"exp_s": NOW + 121})
-    assert record_writes(View(), message, replace(circumstances, exp_s=NOW + 120), LIMITS, facts)
+    assert record_writes(View(), message, circumstances._replace(exp_s=NOW + 120), LIMITS, facts)
 
 
 @pytest.mark.parametrize(("message", "circumstances", "facts"), ANY_BASIS)
@@ -134,7 +134,7 @@ def test_a_patients_own_reading_brings_a_tag_and_nothing_else(changes, field):
 
 @pytest.mark.parametrize(
     ("message", "circumstances"),
-    [(BY_PATIENT, act(OTHER_PK)), (BY_PATIENT, act()), (OPENING, replace(IN_EMERGENCY, approved_by=frozenset([NODE])))],
+    [(BY_PATIENT, act(OTHER_PK)), (BY_PATIENT, act()), (OPENING, IN_EMERGENCY._replace(approved_by=frozenset([NODE])))],
 )
 def test_a_tag_belongs_to_who_has_its_key(message, circumstances):
     assert why(message, circumstances) == (Reason.NOT_APPROVED_BY_TAG_KEY, {})

@@ -184,7 +184,7 @@ def test_an_approval_lifted_into_another_envelope_acts_nowhere():
         header = Header(world.network, node_key(carrier).kid, carrier, "consent.give", world.now_s + 60, world.nonces[carrier])
         data = assemble(node_key(carrier), header.encoded(), accepted.kind, accepted.body, lifted)
         assert [r.reason for r in world.commit(data).results] == [Reason.BAD_APPROVAL]
-    own = replace(accepted.header, nonce=900)
+    own = accepted.header._replace(nonce=900)
     data = assemble(node_key("clinic-1"), own.encoded(), accepted.kind, accepted.body, lifted)
     assert [r.reason for r in world.commit(data).results] == [Reason.BAD_APPROVAL]
     assert world.act("consent.give", message, approvers=[control]) == (0, {})

@@ -7,11 +7,11 @@ A message is a frozen dataclass; its fields, in order, are the keys 1, 2, 3 ... 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, Protocol, get_args, get_type_hints
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, NamedTuple, Protocol, get_args, get_type_hints
 
 from yilian.base.digests import DIGEST_SIZE
-from yilian.base.refusals import Reason, require
+from yilian.base.refusals import Reason, Refused, require
 
 Writes = dict[bytes, bytes | None]  # key -> new value; None deletes the row
 
@@ -26,13 +26,12 @@ class StateView(Protocol):
         """Yield (key, value) for every key that begins with `prefix`, ascending."""
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(NamedTuple):
     """The circumstances in which a message is decided; all of them are the block's, none the machine's."""
 
     now_s: int
     height: int
-    index: int  # the log index that the entry will have if it is accepted
+    index: int  # type: ignore[assignment]  # the log index that the entry will have if it is accepted (a tuple's method is not missed)
     exp_s: int
     carrier: str  # the member whose node key signed the envelope
     approved_by: frozenset[bytes]  # public keys
@@ -40,7 +39,7 @@ class Act:
 
     def approved_by_members(self, members: tuple[str, ...]) -> Act:
         """Return the act with the members named whose node keys approved it."""
-        return replace(self, members=members)
+        return self._replace(members=members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +123,10 @@ class Kind:
             value = body.get(field.number)
             if value is None:
                 require(field.is_optional and field.number not in body, Reason.BAD_SHAPE, field=field.number)
-            else:
-                require(field.type.fits(value), Reason.BAD_SHAPE, field=field.number)
+            elif field.type.fits(value):
                 seen += 1
+            else:  # not `require`: to hand it facts that are not needed costs 0.25 us, and most entries have five fields
+                raise Refused(Reason.BAD_SHAPE, field=field.number)
             values.append(value)
         require(seen == len(body), Reason.BAD_SHAPE, field=0)
         return self.message(*values)

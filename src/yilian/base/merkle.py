@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 
-from yilian.base.digests import sha256
-
-EMPTY_ROOT = sha256(b"")
+EMPTY_ROOT = sha256(b"").digest()
 
 
 def leaf_hash(data: bytes) -> bytes:
     """Return the hash of a leaf, RFC 9162 section 2.1.1."""
-    return sha256(b"\x00" + data)
+    return sha256(b"\x00" + data).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Return the hash of an inner node, RFC 9162 section 2.1.1."""
-    return sha256(b"\x01" + left + right)
+    return sha256(b"\x01" + left + right).digest()
 
 
 def root(leaves: Sequence[bytes]) -> bytes:

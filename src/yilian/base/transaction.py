@@ -8,14 +8,15 @@ Source   design 02 "Transaction"; RFC 9943; RFC 9052; RFC 9597.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import cbor2
 
 from yilian.base import cose
-from yilian.base.codec import Malformed, decode, decode_to_check, encode
+from yilian.base.codec import Malformed, decode, decode_to_compare, encode
 from yilian.base.keys import KID_SIZE, PUBLIC_KEY_SIZE, SIGNATURE_SIZE, SigningKey
 from yilian.base.merkle import leaf_hash
-from yilian.base.refusals import Reason, Refused, require
+from yilian.base.refusals import Reason, Refused
 
 CONTENT_TYPE = "application/yilian-transaction+cbor"
 APPROVAL_CONTENT_TYPE = "application/yilian-approval+cbor"
@@ -30,23 +31,13 @@ NONCE_MAX = 2**64 - 1
 
 _APPROVAL_PROTECTED = encode({cose.ALG: cose.EDDSA, cose.CONTENT_TYPE: APPROVAL_CONTENT_TYPE})
 
-_HEADER_LABELS = [cose.ALG, cose.CONTENT_TYPE, cose.KID, cose.CWT_CLAIMS, cose.NETWORK, cose.NONCE]  # all of them, in bytewise order
-_CLAIM_LABELS = [cose.CLAIM_ISS, cose.CLAIM_SUB, cose.CLAIM_EXP]
-
 ACT_HEAD = b"\x82"  # CBOR: an array of two
 APPROVAL_SIZE_BYTES = len(encode([bytes(PUBLIC_KEY_SIZE), bytes(SIGNATURE_SIZE)]))  # always the same; up to 23 of them have a head of 1
-
-_KID_FROM = len(encode({cose.ALG: cose.EDDSA, cose.CONTENT_TYPE: CONTENT_TYPE, cose.KID: b""}))
-_KID_TO = _KID_FROM + KID_SIZE
-# The beginning of every header but its kid, to the byte: label 1 and alg here, so that no `true` or -8.0 passes for 1 or -8.
-_HEADER_HEAD = b"\xa6" + encode({cose.ALG: cose.EDDSA, cose.CONTENT_TYPE: CONTENT_TYPE, cose.KID: bytes(KID_SIZE)})[1:_KID_FROM]
-_CLAIMS_HEAD = bytes([cose.CWT_CLAIMS, 0xA3, cose.CLAIM_ISS])
 
 Approval = tuple[bytes, bytes]  # public key, signature
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What the envelope says: who carries (`iss`, `kid`), what kind (`sub`), until when (`exp`), where, and which number."""
 
     network: bytes
@@ -58,21 +49,22 @@ class Header:
 
     def encoded(self) -> bytes:
         """Return the exact protected bytes, which an approver receives before approving."""
+        return encode(self.labelled())
+
+    def labelled(self) -> dict[int, Any]:
+        """Return the header as the map that is written; label by label in bytewise order, the claims too."""
         claims = {cose.CLAIM_ISS: self.issuer, cose.CLAIM_SUB: self.subject, cose.CLAIM_EXP: self.exp_s}
-        return encode(
-            {
-                cose.ALG: cose.EDDSA,
-                cose.CONTENT_TYPE: CONTENT_TYPE,
-                cose.KID: self.kid,
-                cose.CWT_CLAIMS: claims,
-                cose.NETWORK: self.network,
-                cose.NONCE: self.nonce,
-            }
-        )
+        return {
+            cose.ALG: cose.EDDSA,
+            cose.CONTENT_TYPE: CONTENT_TYPE,
+            cose.KID: self.kid,
+            cose.CWT_CLAIMS: claims,
+            cose.NETWORK: self.network,
+            cose.NONCE: self.nonce,
+        }
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(NamedTuple):
     """A well-formed transaction. Nothing about it has been checked but its form."""
 
     id: bytes
@@ -132,17 +124,20 @@ def parse(data: bytes) -> Transaction:
 
     Refuses  BAD_BYTES, TOO_LARGE, TOO_MANY_APPROVALS, APPROVED_TWICE
     """
-    require(len(data) <= TRANSACTION_SIZE_BYTES_MAX, Reason.TOO_LARGE, size_bytes=len(data))
+    if len(data) > TRANSACTION_SIZE_BYTES_MAX:
+        raise Refused(Reason.TOO_LARGE, size_bytes=len(data))
     try:
         protected, payload, signature = _parse_envelope(data)
-        require(len(payload) <= PAYLOAD_SIZE_BYTES_MAX, Reason.TOO_LARGE, size_bytes=len(payload))
+        if len(payload) > PAYLOAD_SIZE_BYTES_MAX:
+            raise Refused(Reason.TOO_LARGE, size_bytes=len(payload))
         header = parse_header(protected)
         kind, body, approvals = _parse_payload(payload)
     except Malformed as error:
         raise Refused(Reason.BAD_BYTES) from error
-    require(len(approvals) <= APPROVALS_MAX, Reason.TOO_MANY_APPROVALS, approvals=len(approvals))
-    if len(approvals) > 1:
-        require(len({key for key, _ in approvals}) == len(approvals), Reason.APPROVED_TWICE)
+    if len(approvals) > APPROVALS_MAX:
+        raise Refused(Reason.TOO_MANY_APPROVALS, approvals=len(approvals))
+    if len(approvals) > 1 and len({key for key, _ in approvals}) != len(approvals):
+        raise Refused(Reason.APPROVED_TWICE)
     return Transaction(leaf_hash(data), header, protected, payload, signature, kind, body, approvals)
 
 
@@ -150,10 +145,10 @@ def _parse_envelope(data: bytes) -> tuple[bytes, bytes, bytes]:
     """Return (protected, payload, signature) of a Sign1 with an empty unprotected header."""
     if data[:2] != cose.SIGN1_HEAD:
         raise Malformed("NOT_A_SIGN1")
-    protected, unprotected, payload, signature = decode_to_check(data[1:])
-    if unprotected != {} or type(protected) is not bytes or type(payload) is not bytes or type(signature) is not bytes:
+    protected, _, payload, signature = decode_to_compare(data[1:])
+    if type(protected) is not bytes or type(payload) is not bytes or type(signature) is not bytes or len(signature) != SIGNATURE_SIZE:
         raise Malformed("NOT_A_TRANSACTION")
-    if len(signature) != SIGNATURE_SIZE:
+    if b"\xd2" + cbor2.dumps([protected, {}, payload, signature]) != data:
         raise Malformed("NOT_A_TRANSACTION")
     return protected, payload, signature
 
@@ -165,23 +160,27 @@ def parse_header(protected: bytes) -> Header:
     """
     if len(protected) > HEADER_SIZE_BYTES_MAX:
         raise Malformed("NOT_OUR_HEADER")
-    if not protected.startswith(_HEADER_HEAD) or not protected.startswith(_CLAIMS_HEAD, _KID_TO):
+    said = decode_to_compare(protected)
+    try:
+        claims = said[cose.CWT_CLAIMS]
+        issuer, subject, exp_s = claims[cose.CLAIM_ISS], claims[cose.CLAIM_SUB], claims[cose.CLAIM_EXP]
+        header = Header(said[cose.NETWORK], said[cose.KID], issuer, subject, exp_s, said[cose.NONCE])
+    except (LookupError, TypeError) as error:
+        raise Malformed("NOT_OUR_HEADER") from error
+    # What is not our header to the byte - a label more, `true` for 1, -8.0 for -8 - is not what our encoder writes of these six values.
+    # They are typed, and the maps stand in order, so nothing is left for `encode` to look at: it would take twice as long.
+    if not _is_typed(header) or cbor2.dumps(header.labelled()) != protected:
         raise Malformed("NOT_OUR_HEADER")
-    header = decode_to_check(protected)
-    claims = header.get(cose.CWT_CLAIMS)
-    if list(header) != _HEADER_LABELS or type(claims) is not dict or list(claims) != _CLAIM_LABELS:
-        raise Malformed("NOT_OUR_HEADER")
-    if {*map(type, header), *map(type, claims)} != {int}:  # -70001.0 equals -70001, and no other reader would take it for that
-        raise Malformed("NOT_OUR_HEADER")
-    issuer, subject, exp_s = claims.values()
-    kid, network, nonce = header[cose.KID], header[cose.NETWORK], header[cose.NONCE]
-    is_typed = type(network) is bytes and type(issuer) is str and type(subject) is str
-    is_numbered = type(nonce) is int and 0 <= nonce <= NONCE_MAX and type(exp_s) is int and 0 <= exp_s <= NONCE_MAX
-    if not is_typed or not is_numbered:
-        raise Malformed("NOT_OUR_HEADER")
-    if not (0 < len(issuer) <= MEMBER_ID_LENGTH_MAX and issuer.isascii()):
-        raise Malformed("NOT_OUR_HEADER")
-    return Header(network, kid, issuer, subject, exp_s, nonce)
+    return header
+
+
+def _is_typed(header: Header) -> bool:
+    """Say whether each value is of its type and within its bounds."""
+    network, kid, issuer, subject, exp_s, nonce = header
+    is_bytes = type(network) is bytes and type(kid) is bytes and len(kid) == KID_SIZE
+    is_text = type(issuer) is str and type(subject) is str and 0 < len(issuer) <= MEMBER_ID_LENGTH_MAX and issuer.isascii()
+    is_numbers = type(exp_s) is int and 0 <= exp_s <= NONCE_MAX and type(nonce) is int and 0 <= nonce <= NONCE_MAX
+    return is_bytes and is_text and is_numbers
 
 
 def _parse_payload(payload: bytes) -> tuple[int, dict[int, Any], tuple[Approval, ...]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 from yilian.ledger import Chain, Genesis, Result
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(NamedTuple):
     """The answer to a submitted transaction: final, and durable here.
 
     `index` is the entry's place in the log, or None if it was refused with `reason` and `facts` (reason 0 is acceptance). `height` is None
@@ -18,7 +17,7 @@ class Committed:
     """
 
     id: bytes
-    index: int | None
+    index: int | None  # type: ignore[assignment]  # a tuple's method of that name is not missed
     height: int | None
     time_ms: int
     reason: int

@@ -9,31 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from yilian.base.codec import encode
 from yilian.base.kinds import Act, StateView, Writes
 from yilian.base.merkle import leaf_hash
-from yilian.base.refusals import Reason, Refused, require
+from yilian.base.refusals import Reason, Refused
 from yilian.base.times import day_of
 from yilian.base.transaction import AHEAD_S_MAX, transaction_id
 from yilian.contracts import directory
 from yilian.ledger import daily, lthash
 from yilian.ledger.chain import BlockHeader, Chain
+from yilian.ledger.equivocation import Equivocation
 from yilian.ledger.log import Node
 from yilian.ledger.nonces import Windows
 from yilian.ledger.overlay import Overlay
-from yilian.ledger.screening import KeyTable, Screened, screen
+from yilian.ledger.screening import KeyTable, Screened, screen_all
 from yilian.ledger.versions import decide, rules_of
 
 ACCEPTED = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What became of one transaction: its place in the log, or the reason it has none."""
 
     id: bytes
-    index: int | None
+    index: int | None  # type: ignore[assignment]  # a tuple's method of that name is not missed
     reason: int
     facts: dict[str, int | str | bytes]
 
@@ -100,38 +100,50 @@ class _Block:
                 member, writes = found
                 self.overlay.take(writes)
                 self.keys_now = directory.key_table(self.overlay)
-                leaf = encode(["equivocation", self.chain.network, member, self.header.height])
+                leaf = Equivocation(self.chain.network, member, self.header.height).encoded()
                 self.append(leaf, leaf_hash(leaf))
 
-    def take(self, data: bytes, known: Screened | None) -> Result:
-        """Judge one transaction and keep what it writes."""
+    def screened(self, transactions: Sequence[bytes], known: Mapping[bytes, Screened]) -> list[Screened | Refused]:
+        """Return what screening says of each; what is known already and still holds is not looked at again."""
+        facts: dict[bytes, Screened | Refused] = {data: known[data] for data in transactions if self._still_holds(known.get(data))}
+        fresh = [data for data in transactions if data not in facts]
+        facts.update(zip(fresh, screen_all(self.chain.network, self.keys, fresh), strict=True))
+        return [facts[data] for data in transactions]
+
+    def _still_holds(self, known: Screened | None) -> bool:
+        """Say whether a fact found at an earlier height is the one that this block's table would find."""
+        return known is not None and self.keys.get(known.transaction.header.kid) == (known.carrier, known.carrier_key)
+
+    def take(self, data: bytes, said: Screened | Refused) -> Result:
+        """Judge one transaction in its turn and keep what it writes; `said` is what screening said of it."""
+        if isinstance(said, Refused):
+            return Result(transaction_id(data), None, int(said.reason), said.facts)
         try:
-            screened = known if known is not None and self._still_holds(known) else screen(self.chain.network, self.keys, data)
-            self._spend(screened)
-            writes = self._decide(screened)
+            self._spend(said)
+            writes = self._decide(said)
         except Refused as no:
-            return Result(transaction_id(data), None, int(no.reason), no.facts)
+            return Result(said.transaction.id, None, int(no.reason), no.facts)
         index = self.next_index
         self.overlay.take(writes)
-        self.append(data, screened.transaction.id)
-        if any(key.startswith(directory.MEMBER_PREFIX) for key in writes):  # rare: a member came, changed or went
-            self.keys_now = directory.key_table(self.overlay)
-        return Result(screened.transaction.id, index, ACCEPTED, {})
-
-    def _still_holds(self, known: Screened) -> bool:
-        """Say whether a fact found at an earlier height is the one that this block's table would find."""
-        return self.keys.get(known.transaction.header.kid) == (known.carrier, known.carrier_key)
+        self.append(data, said.transaction.id)
+        for key in writes:
+            if key.startswith(directory.MEMBER_PREFIX):  # rare: a member came, changed or went
+                self.keys_now = directory.key_table(self.overlay)
+                break
+        return Result(said.transaction.id, index, ACCEPTED, {})
 
     def _spend(self, screened: Screened) -> None:
         header = screened.transaction.header
-        require(self.now_s < header.exp_s, Reason.EXPIRED, exp_s=header.exp_s)
-        require(header.exp_s - self.now_s <= AHEAD_S_MAX, Reason.TOO_FAR_AHEAD, exp_s=header.exp_s)
+        if self.now_s >= header.exp_s:
+            raise Refused(Reason.EXPIRED, exp_s=header.exp_s)
+        if header.exp_s - self.now_s > AHEAD_S_MAX:
+            raise Refused(Reason.TOO_FAR_AHEAD, exp_s=header.exp_s)
         self.windows.spend(header.kid, header.nonce)
 
     def _decide(self, screened: Screened) -> Writes:
         transaction = screened.transaction
-        still = self.keys_now.get(transaction.header.kid) == (screened.carrier, screened.carrier_key)
-        require(still, Reason.MEMBER_SUSPENDED, member=screened.carrier)  # by an earlier entry of this very block
+        if self.keys_now.get(transaction.header.kid) != (screened.carrier, screened.carrier_key):
+            raise Refused(Reason.MEMBER_SUSPENDED, member=screened.carrier)  # by an earlier entry of this very block
         act = Act(
             now_s=self.now_s,
             height=self.header.height,
@@ -150,8 +162,8 @@ def apply(
     block = _Block(view, chain, header)
     block.close_days()
     block.suspend_equivocators()
-    facts = known or {}
-    results = tuple([block.take(data, facts.get(data)) for data in transactions])
+    screened = block.screened(transactions, known or {})
+    results = tuple([block.take(data, said) for data, said in zip(transactions, screened, strict=True)])
     block.overlay.take(block.windows.writes())
     changes = list(block.overlay.changes())
     removed = [(key, before) for key, before, _ in changes if before is not None]

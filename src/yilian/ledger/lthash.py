@@ -7,8 +7,8 @@ Source   design 02 "Block"; Lewi, Kim, Maykov, Weis, "Securing Update Propagatio
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from hashlib import shake_128
 
 import cbor2
 import numpy as np
@@ -21,16 +21,13 @@ EMPTY = bytes(LANES_SIZE_BYTES)
 
 Row = tuple[bytes, bytes]
 _LANE = np.dtype("<u2")
+_Lanes = np.ndarray[tuple[int], np.dtype[np.uint16]]
+_ROWS_AT_ONCE = 64  # added up at once: their elements, 128 KiB, stay in a core's cache; row by row the sum would cost 0.7 us each
 
 
 def changed(lanes: bytes, removed: Iterable[Row], added: Iterable[Row]) -> bytes:
     """Return the lanes after some rows went and others came; order does not matter."""
-    total = np.frombuffer(lanes, dtype=_LANE).copy()
-    for row in added:
-        total += _element(row)
-    for row in removed:
-        total -= _element(row)
-    return total.tobytes()
+    return (np.frombuffer(lanes, dtype=_LANE) + _sum(list(added)) - _sum(list(removed))).tobytes()
 
 
 def digest(lanes: bytes) -> bytes:
@@ -38,5 +35,14 @@ def digest(lanes: bytes) -> bytes:
     return sha256(lanes)
 
 
-def _element(row: Row) -> np.ndarray[tuple[int], np.dtype[np.uint16]]:
-    return np.frombuffer(hashlib.shake_128(cbor2.dumps(row)).digest(LANES_SIZE_BYTES), dtype=_LANE)
+def _sum(rows: Sequence[Row]) -> _Lanes:
+    """Return the sum of the rows' elements, each lane modulo 2**16."""
+    total = np.zeros(LANES, dtype=_LANE)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        elements = b"".join([_element(row) for row in rows[start : start + _ROWS_AT_ONCE]])
+        total += np.frombuffer(elements, dtype=_LANE).reshape(-1, LANES).sum(axis=0, dtype=_LANE)
+    return total
+
+
+def _element(row: Row) -> bytes:
+    return shake_128(cbor2.dumps(row)).digest(LANES_SIZE_BYTES)

@@ -8,7 +8,7 @@ Source   design 02 "Replay".
 from __future__ import annotations
 
 from yilian.base.kinds import StateView, Writes
-from yilian.base.refusals import Reason, require
+from yilian.base.refusals import Reason, Refused
 
 PREFIX = b"n/"
 WINDOW = 65_536  # design 02
@@ -22,9 +22,9 @@ class Windows:
     def __init__(self, view: StateView) -> None:
         """Begin a block; windows are read when they are first asked for."""
         self._view = view
+        self._before: dict[bytes, int] = {}  # the highest spent when the block began
         self._highest: dict[bytes, int] = {}
         self._pages: dict[tuple[bytes, int], bytearray] = {}
-        self._writes: Writes = {}
 
     def spend(self, kid: bytes, nonce: int) -> None:
         """Spend `nonce` of the key `kid`.
@@ -33,26 +33,30 @@ class Windows:
         """
         highest = self._highest.get(kid)
         if highest is None:
-            highest = self._highest[kid] = highest_spent(self._view, kid)
-        require(nonce > highest - WINDOW, Reason.NONCE_TOO_OLD, highest=highest)
-        require(nonce <= highest + WINDOW, Reason.NONCE_TOO_FAR, highest=highest)
+            highest = self._before[kid] = self._highest[kid] = highest_spent(self._view, kid)
+        if nonce <= highest - WINDOW:
+            raise Refused(Reason.NONCE_TOO_OLD, highest=highest)
+        if nonce > highest + WINDOW:
+            raise Refused(Reason.NONCE_TOO_FAR, highest=highest)
         number, bit = divmod(nonce, PAGE_BITS)
         page = self._page(kid, number)
         mask = 1 << (bit & 7)
-        require(not page[bit >> 3] & mask, Reason.REPLAYED, nonce=nonce)
+        if page[bit >> 3] & mask:
+            raise Refused(Reason.REPLAYED, nonce=nonce)
         page[bit >> 3] |= mask
         if nonce > highest:
             self._highest[kid] = nonce
-            self._drop_pages(kid, highest, nonce)
 
     def writes(self) -> Writes:
         """Return the rows that changed."""
-        result = dict(self._writes)
+        result: Writes = {}
         for kid, highest in self._highest.items():
+            for number in range(_first_page(self._before[kid]), _first_page(highest)):
+                result[_page_key(kid, number)] = None
             if highest:  # a key that has spent nothing has no row
                 result[PREFIX + kid] = highest.to_bytes(8, "big")
         for (kid, number), page in self._pages.items():
-            if (number + 1) * PAGE_BITS > self._highest[kid] - WINDOW + 1:
+            if number >= _first_page(self._highest[kid]):
                 result[_page_key(kid, number)] = bytes(page)
         return result
 
@@ -63,16 +67,16 @@ class Windows:
             self._pages[kid, number] = page
         return page
 
-    def _drop_pages(self, kid: bytes, before: int, after: int) -> None:
-        first_kept = max(0, after - WINDOW + 1) // PAGE_BITS
-        for number in range(max(0, before - WINDOW + 1) // PAGE_BITS, first_kept):
-            self._writes[_page_key(kid, number)] = None
-
 
 def highest_spent(view: StateView, kid: bytes) -> int:
     """Return the highest nonce that the key has spent; 0 for a key that has spent none."""
     value = view.get(PREFIX + kid)
     return int.from_bytes(value, "big") if value is not None else 0
+
+
+def _first_page(highest: int) -> int:
+    """Return the number of the oldest page that a window still reaches into."""
+    return max(0, highest - WINDOW + 1) // PAGE_BITS
 
 
 def _page_key(kid: bytes, number: int) -> bytes:
