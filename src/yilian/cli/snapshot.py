@@ -154,9 +154,10 @@ def _write(replica: "Replica", out: Path) -> int:
     from yilian.ledger import chunks, describe
 
     digests = []
-    for number, chunk in enumerate(chunks(replica.read().scan(b""))):
-        (out / f"state-{number:04}.cbor").write_bytes(chunk)
-        digests.append(sha256(chunk))
+    with replica.at_one_moment() as (_, rows):  # read as they are written: a state is larger than what one likes to hold
+        for number, chunk in enumerate(chunks(rows)):
+            (out / f"state-{number:04}.cbor").write_bytes(chunk)
+            digests.append(sha256(chunk))
     (out / MANIFEST).write_bytes(describe(replica.chain, digests).encoded())
     (out / GENESIS).write_bytes(replica.genesis.encoded())
     with (out / BLOCKS).open("wb") as file, Bar("writing blocks", replica.chain.height) as bar:
