@@ -44,10 +44,10 @@ async def _embedded(folder: Path, settings: "Settings", genesis: "Genesis") -> A
 
 @asynccontextmanager
 async def _remote(folder: Path, settings: "Settings", genesis: "Genesis") -> AsyncIterator["Engine"]:
-    from yilian.cli.following import OverHttp
     from yilian.engines.remote import RemoteEngine
+    from yilian.peers import FollowedNode
 
-    async with OverHttp(settings.operator, settings.ca_file) as way:
+    async with FollowedNode(settings.operator, settings.ca_file or None) as way:
         engine = await RemoteEngine.open(folder / LEDGER, genesis, way)
         try:
             yield engine
