@@ -1,19 +1,22 @@
 """Break-glass, and a thief with everything the requester's node has (design 04)."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from tests.alliance_worlds import seed
-from tests.release_worlds import REQUESTER, SYSTEM, ids, ward
+from tests.release_worlds import HOLDER, REQUESTER, SYSTEM, ids, ward
 from yilian.base.artefacts import intent_statement
 from yilian.base.codec import decode, encode
-from yilian.base.keys import SigningKey
+from yilian.base.digests import sha256
+from yilian.base.keys import SigningKey, kid_of
 from yilian.contracts import access, consent
-from yilian.node import No, NodeRefused, emergency, release
+from yilian.node import No, NodeRefused, aftermath, emergency, notices, release
 from yilian.node.asking import ReleaseCall
 from yilian.node.logins import Purpose
 from yilian.node.requesting import Reading
+from yilian.node.schema import Stage
 from yilian.node.tokens import Asker
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("release")]
@@ -41,6 +44,66 @@ async def test_an_emergency_opens_the_set_of_one_named_patient_and_names_the_mem
     assert (received.status, ids(received.body)) == (200, SET)  # not of 2020, not labelled R
     entered = access.entry(here.engine.read(), received.entry_index)
     assert (entered.basis, entered.member, entered.control_key) == (access.Basis.EMERGENCY, REQUESTER, None)
+
+
+async def offered(here, **how):
+    """Make call (a) of an emergency and no more; return (offer, request id)."""
+    reading = here.signed(HANDLE, None, purpose="ETREAT", reason="unconscious, no papers", **how)
+    who = Asker(REQUESTER, here.doctor.public_key, "ETREAT", None, is_own=False, thumbprint="", until_s=here.now_s + 10_000)
+    call = ReleaseCall(reading.read, reading.practitioner, reading.signature, None, None, reading.reason)
+    return await release.prepare(call, who, here.holder), reading.read.request_id
+
+
+async def test_an_offer_that_is_not_approved_says_no_more_than_that_the_patient_is_known_here(here):
+    before, _ = await offered(here)
+    await here.enrol(here.ann)
+    after, _ = await offered(here)
+    kid = kid_of(here.ann.wallet.relationship_key(here.ann.state, HOLDER))
+    systems = []
+    for offer in (before, after):
+        shown = offer.encoded()
+        assert kid not in shown
+        assert kid.hex().encode() not in shown
+        entities = json.loads(offer.audit_event)["entity"]
+        systems.append([one["what"]["identifier"]["system"] for one in entities])
+        assert len(entities[0]["what"]["identifier"]["value"]) == 64
+    assert systems == [["urn:yilian:relationship-salted", "urn:yilian:request"]] * 2  # the same shape, enrolled or not
+
+
+async def test_whose_records_were_released_in_an_emergency_is_proven_by_the_salt_that_came_with_them(here):
+    await here.enrol(here.ann)
+    received = await break_glass(here)
+    row = here.requester.journal.one("SELECT request_id, evidence_sealed FROM receipts WHERE entry_index = ?", (received.entry_index,))
+    audit, _, _, salt = decode(here.requester.keys.open(None, row[1], row[0]))
+    kid = kid_of(here.ann.wallet.relationship_key(here.ann.state, HOLDER))
+    assert json.loads(audit)["entity"][0]["what"]["identifier"]["value"] == sha256(salt + kid).hex()
+
+
+async def test_a_patient_is_told_of_an_emergency_that_was_offered_and_never_approved(here):
+    _, request_id = await offered(here)
+    here.holder.releases.open.clear()
+    await aftermath.recover(here.holder)  # as the end of its two minutes does
+    await aftermath.recover(here.holder)
+    (told,) = notices.notices(here.holder, here.holder.charts.of_patient("ann"))
+    assert (told.kind, told.entry_index, told.facts["requester"], told.facts["basis"]) == ("no-entry", None, REQUESTER, "emergency")
+    assert told.en == (
+        f"name of {REQUESTER} asked for your records by break-glass access and did not go on:"
+        " nothing was sent, and the ledger has no entry of it."
+    )
+    assert here.holder.releases.row(request_id).stage == Stage.DROPPED
+    control_key = await here.give(await enrolled(here))
+    await here.read("/fhir/Observation", control_key, patient=here.ann)
+    reading = here.signed("/fhir/Observation", control_key)
+    who = Asker(REQUESTER, here.doctor.public_key, "TREAT", control_key, is_own=False, thumbprint="", until_s=here.now_s + 10_000)
+    await release.prepare(ReleaseCall(reading.read, reading.practitioner, reading.signature, None, None, None), who, here.holder)
+    here.holder.releases.open.clear()
+    await aftermath.recover(here.holder)  # of an offer by grant the patient knows already that its requester may ask
+    assert [one.kind for one in notices.notices(here.holder, here.holder.charts.of_patient("ann"))] == ["no-entry", "access"]
+
+
+async def enrolled(here):
+    await here.enrol(here.ann)
+    return here.ann
 
 
 async def test_later_pages_of_an_emergency_belong_to_its_session(here):

@@ -19,6 +19,7 @@ from yilian.engines import Committed
 from yilian.node.carriage import act_of
 from yilian.node.housekeeping import duty, on_start
 from yilian.node.member import Node
+from yilian.node.offering import notice_of_no_entry
 from yilian.node.refusals import NodeRefused
 from yilian.node.release import why_not_send
 from yilian.node.releases import PREPARED_S, SEND_S, Row
@@ -33,7 +34,7 @@ KEPT_S: Final = PREPARED_S + 2 * SEND_S  # after this no call can ask for the by
 async def recover(node: Node) -> None:
     """Settle what an earlier life of this process left open, before anybody is answered."""
     for row in node.releases.rows_at(Stage.PREPARED):
-        await node.releases.drop(row.request_id)
+        await node.releases.drop(row.request_id, notice_of_no_entry(row.request_id, node))
     for row in node.releases.rows_at(Stage.SUBMITTED, Stage.FINAL):
         await _settle(row, node)
 
@@ -58,7 +59,7 @@ async def _settle(row: Row, node: Node) -> None:
         if committed is None:
             return
         if committed.index is None:
-            await node.releases.refused(row.request_id, committed.reason)
+            await node.releases.refused(row.request_id, committed.reason, notice_of_no_entry(row.request_id, node))
             return
         await node.journal.execute(
             "UPDATE releases SET stage = ?, entry_index = ?, entry_id = ?, block_ms = ? WHERE request_id = ? AND stage = ?",
@@ -83,7 +84,7 @@ async def _again(row: Row, transaction: bytes, node: Node) -> Committed | None:
         _look_again(row.exp_s * 1_000, node)
         return None
     if committed is None:
-        await node.releases.drop(row.request_id)
+        await node.releases.drop(row.request_id, notice_of_no_entry(row.request_id, node))
     return committed
 
 

@@ -22,6 +22,7 @@ from yilian.node.jose import to_text
 
 SALT_SIZE: Final = 32  # design 03
 REQUEST_SYSTEM: Final = "urn:yilian:request"
+SALTED_PATIENT_SYSTEM: Final = "urn:yilian:relationship-salted"
 PRESENCE_SYSTEM: Final = "urn:yilian:presence"
 _DCM: Final = "http://dicom.nema.org/resources/ontology/DCM"
 _LIFECYCLE: Final = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"
@@ -45,7 +46,7 @@ class Access:
     at_ms: int
     request_id: bytes
     practitioner: bytes | None
-    patient: bytes | None  # kid of R_h
+    patient: bytes | None  # kid of R_h; in an emergency `salted` with the response's salt
     control_key: bytes | None
     challenge: bytes | None  # H(Q)
     reason: str | None
@@ -158,7 +159,8 @@ def _agents(access: Access) -> list[dict[str, Any]]:
 def _entities(access: Access) -> list[dict[str, Any]]:
     entities: list[dict[str, Any]] = []
     if access.patient is not None:
-        entities.append({"what": _identified(PATIENT_SYSTEM, access.patient), **_kind("1", "1")})
+        system = SALTED_PATIENT_SYSTEM if access.basis is Basis.EMERGENCY else PATIENT_SYSTEM
+        entities.append({"what": _identified(system, access.patient), **_kind("1", "1")})
     if access.control_key is not None:
         entities.append({"what": _identified(GRANT_SYSTEM, access.control_key), **_kind("2", "4")})
     if access.challenge is not None:

@@ -132,6 +132,11 @@ def _sentence(node: Node, kind: str, facts: Mapping[str, Any]) -> tuple[str, str
         names = {"peer": _name(node, facts["peer"]), "hospital": _name(node, facts["hospital"])}
         return zh.format(**names), en.format(**names)
     who = _name(node, facts["requester"])
+    if kind == "no-entry":
+        return (
+            f"{who}曾以紧急调阅方式请求查阅您的病历，但没有继续：没有任何内容发出，账本上也没有记录。",
+            f"{who} asked for your records by break-glass access and did not go on: nothing was sent, and the ledger has no entry of it.",
+        )
     purpose = _PURPOSES.get(facts["purpose"], (facts["purpose"], facts["purpose"]))
     what = _TYPES.get(facts["type"], (facts["type"], facts["type"]))
     if facts["basis"] == "patient":

@@ -28,7 +28,7 @@ from yilian.node.member import Node
 from yilian.node.members import Finality
 from yilian.node.reading import Answer
 from yilian.node.refusals import No, demand
-from yilian.node.releases import Prepared, Row
+from yilian.node.releases import NoEntry, Prepared, Row
 
 RECORD_KIND: Final = "access.record"
 MEMO_OVERHEAD_BYTES: Final = 1_136  # of a seal between members: ML-KEM-768 ciphertext 1,088 (FIPS 203), X25519 share 32, tag 16
@@ -60,7 +60,7 @@ def audited(read: ReadRequest, by: By, chart: Chart, basis: Basis, answer: Answe
             at_ms=max(node.members.clock_ms(), now_s * 1_000),
             request_id=read.request_id,
             practitioner=by.practitioner,
-            patient=None if chart.r_key is None else kid_of(chart.r_key),
+            patient=_patient(chart, basis, salt),
             control_key=read.control_key,
             challenge=by.challenge,
             reason=by.reason,
@@ -85,6 +85,16 @@ def audited(read: ReadRequest, by: By, chart: Chart, basis: Basis, answer: Answe
         prepared_at_s=now_s,
         month=month_of(now_s),
     )
+
+
+def _patient(chart: Chart, basis: Basis, salt: bytes) -> bytes | None:
+    """Return whose records these are, as the AuditEvent says it: the kid of R_h, or None before an enrolment.
+
+    In an emergency the requester has shown no grant, and sees the offer before anything is entered: there it is a hash, whose salt goes
+    with the bytes; and nothing tells whether the patient is enrolled here.
+    """
+    kid = b"" if chart.r_key is None else kid_of(chart.r_key)
+    return auditing.salted(salt, kid) if basis is Basis.EMERGENCY else kid or None
 
 
 def offer_anew(prepared: Prepared, final: Finality, node: Node) -> None:
@@ -152,7 +162,17 @@ def notice_of(prepared: Prepared, index: int, node: Node) -> bytes:
     return _sealed_notice(prepared.chart, facts, node)
 
 
-def notice_after_restart(row: Row, index: int, node: Node) -> bytes:
+def notice_of_no_entry(request_id: bytes, node: Node) -> NoEntry:
+    """Return the patient's notice that an emergency was offered and nothing was entered or sent; None for another basis.
+
+    The requester has learnt from the offer that the patient is known here, and nothing on the ledger says that it asked.
+    """
+    row = node.releases.row(request_id)
+    assert row is not None, "rows are never deleted"
+    return (notice_after_restart(row, None, node), node.members.now_s()) if row.basis == Basis.EMERGENCY else None
+
+
+def notice_after_restart(row: Row, index: int | None, node: Node) -> bytes:
     """Return the notice of an access that an earlier life of this process entered: what its AuditEvent says."""
     chart = node.charts.of_id(row.chart)
     sealed = node.journal.one("SELECT audit_sealed FROM releases WHERE request_id = ?", (row.request_id,))

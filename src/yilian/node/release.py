@@ -22,7 +22,7 @@ from yilian.node.charts import Chart
 from yilian.node.emergency import by_emergency
 from yilian.node.member import Node
 from yilian.node.members import Finality
-from yilian.node.offering import By, audited, notice_after_restart, notice_of, offer_anew
+from yilian.node.offering import By, audited, notice_after_restart, notice_of, notice_of_no_entry, offer_anew
 from yilian.node.reading import Target
 from yilian.node.refusals import No, NodeRefused, demand
 from yilian.node.releases import PREPARED_S, SEND_S, Prepared, Released, Row
@@ -149,7 +149,7 @@ def _expire_later(prepared: Prepared, node: Node) -> None:
 
 
 async def _dropped(prepared: Prepared, node: Node) -> None:
-    await node.releases.drop(prepared.request_id)
+    await node.releases.drop(prepared.request_id, notice_of_no_entry(prepared.request_id, node))
     node.housekeeping.wake()
 
 
@@ -254,7 +254,7 @@ async def _enter(prepared: Prepared, approvals: list[tuple[bytes, bytes]], node:
     committed = await node.carriage.submit(transaction)
     if committed.index is None:
         forget(prepared, node)
-        await node.releases.refused(prepared.request_id, committed.reason)
+        await node.releases.refused(prepared.request_id, committed.reason, notice_of_no_entry(prepared.request_id, node))
         raise Refused(Reason(committed.reason), **committed.facts)
     node.releases.leave(prepared)
     return await _sent(prepared, committed, committed.index, node)

@@ -28,6 +28,10 @@ OPEN_EACH_MAX: Final = 1_000  # of these, for one requester: it does not take th
 OPEN_EACH_SIZE_BYTES_MAX: Final = 256 * 1024 * 1024  # their bodies, unless it is one alone
 
 
+NoEntry = tuple[bytes, int] | None
+"""(sealed notice, when) for the patient of a release that was offered and never entered; None: nobody is to be told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Released:
     """What leaves: the bytes as fixed at PREPARED, the salt of their hash, and the entry that says so."""
@@ -200,18 +204,18 @@ class Releases:
         )
         prepared.transaction = transaction
 
-    async def refused(self, request_id: bytes, reason: int) -> None:
-        """Write that the ledger refused: final, no byte leaves under this request id."""
+    async def refused(self, request_id: bytes, reason: int, told: NoEntry) -> None:
+        """Write that the ledger refused: final, no byte leaves under this request id. `told` is the patient's notice of that, if any."""
 
         def update(db: sqlite3.Connection) -> None:
             db.execute(  # a chart's number that was allotted and will never be recorded is skipped on the ledger, or the patient sees a gap
                 "INSERT INTO skips SELECT chart, month, n, NULL FROM releases WHERE request_id = ? AND basis <> 1 ON CONFLICT DO NOTHING",
                 (request_id,),
             )
-            db.execute(
-                "UPDATE releases SET stage = ?, reason = ?, body_sealed = NULL WHERE request_id = ?",
-                (int(Stage.REFUSED), reason, request_id),
-            )
+            bound = (int(Stage.REFUSED), reason, request_id)
+            statement = "UPDATE releases SET stage = ?, reason = ?, body_sealed = NULL WHERE request_id = ? AND stage IN (1, 2)"
+            if db.execute(statement, bound).rowcount == 1:
+                _tell_of_no_entry(db, request_id, told)
 
         await self.journal.write(update)
 
@@ -260,8 +264,8 @@ class Releases:
 
         await self.journal.write(update)
 
-    async def drop(self, request_id: bytes) -> None:
-        """Write DROPPED for what was never submitted; a tag that was allotted is to be skipped on the ledger."""
+    async def drop(self, request_id: bytes, told: NoEntry) -> None:
+        """Write DROPPED for what was never entered; a tag that was allotted is to be skipped on the ledger. `told` is as in `refused`."""
 
         def update(db: sqlite3.Connection) -> None:
             db.execute(
@@ -269,10 +273,10 @@ class Releases:
                 " ON CONFLICT DO NOTHING",
                 (request_id,),
             )
-            db.execute(
-                "UPDATE releases SET stage = ?, body_sealed = NULL, tx = NULL WHERE request_id = ? AND stage IN (1, 2)",
-                (int(Stage.DROPPED), request_id),
-            )
+            bound = (int(Stage.DROPPED), request_id)
+            statement = "UPDATE releases SET stage = ?, body_sealed = NULL, tx = NULL WHERE request_id = ? AND stage IN (1, 2)"
+            if db.execute(statement, bound).rowcount == 1:
+                _tell_of_no_entry(db, request_id, told)
 
         await self.journal.write(update)
 
@@ -305,6 +309,16 @@ class Releases:
         body = self.keys.open(self.charts.of_id(row.chart).patient_id, row.body_sealed, _context("body", row.request_id))
         until_ms = row.block_ms + SEND_S * 1_000
         return Released(row.status, row.media_type, body, row.salt, row.entry_index, row.entry_id, until_ms)
+
+
+def _tell_of_no_entry(db: sqlite3.Connection, request_id: bytes, told: NoEntry) -> None:
+    if told is not None:
+        notice, at_s = told
+        db.execute(
+            "INSERT INTO notices (chart, at_s, kind, entry_index, facts_sealed)"
+            " SELECT chart, ?, 'no-entry', NULL, ? FROM releases WHERE request_id = ?",
+            (at_s, notice, request_id),
+        )
 
 
 def _context(part: str, request_id: bytes) -> bytes:
