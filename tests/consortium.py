@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -13,9 +14,11 @@ import pytest
 from tests.worlds import KINDS, PARAMETERS, founder, key, node_key, seed
 from yilian.base.transaction import Header, sign
 from yilian.contracts import anchor, consent
+from yilian.engines import encode_block
 from yilian.engines.cometbft import BinaryMissing, CometBftEngine, NotOrdering, Seat, write_home
 from yilian.engines.cometbft.process import binary
 from yilian.engines.cometbft.rpc import Rpc
+from yilian.engines.replica import Replica
 from yilian.ledger import Genesis
 
 NAMES = ("hospital-1", "hospital-2", "clinic-1", "regulator-1")
@@ -60,11 +63,11 @@ def has_cometbft():
 needs_cometbft = pytest.mark.skipif(not has_cometbft(), reason="no CometBFT here: run `make cometbft`")
 
 
-def consortium_genesis(names=NAMES, observers=()):
-    """Return a genesis that starts now: CometBFT's clock is the machine's."""
+def consortium_genesis(names=NAMES, observers=(), started_at_s=None):
+    """Return a genesis that starts now, unless another time is given: CometBFT's clock is the machine's."""
     members = [seated(founder(name, KINDS_OF.get(name, ("hospital",)))) for name in names]
     members += [seated(founder(name, KINDS_OF.get(name, ("hospital",)), power=0)) for name in observers]
-    return Genesis(int(time.time()), "", tuple(members), PARAMETERS)
+    return Genesis(int(time.time()) if started_at_s is None else started_at_s, "", tuple(members), PARAMETERS)
 
 
 class Consortium:
@@ -142,6 +145,31 @@ async def hashes_agree(consortium, height):
     assert blocks == [blocks[0]] * len(blocks)
 
 
+def accepted(answer):
+    """Return (index, height) of a child's answer, which must be an acceptance."""
+    _, index, height, reason = answer
+    assert reason == "0", answer
+    return int(index), int(height)
+
+
+@contextmanager
+def copies(consortium):
+    """Give each member's copy of the ledger, all processes ended; the blocks that all of them have are the same."""
+    with ExitStack() as stack:
+        opened = [stack.enter_context(closing(Replica.open(folder, consortium.genesis))) for folder in consortium.folders.values()]
+        for height in range(1, min(copy.chain.height for copy in opened) + 1):
+            assert len({encode_block(copy.block(height)) for copy in opened}) == 1
+        yield opened
+
+
+def nothing_is_lost(consortium, acknowledged):
+    """Hold every copy against what was acknowledged: id in hex -> (index, height)."""
+    with copies(consortium) as opened:
+        for copy in opened:
+            found = {id_: copy.find([bytes.fromhex(id_)])[bytes.fromhex(id_)] for id_ in acknowledged}
+            assert {id_: (each.index, each.height) for id_, each in found.items()} == acknowledged
+
+
 class Child:
     """A member's engine in a process of its own (`tests.validator`), which can be killed, cut off, or given a clock that is wrong."""
 
@@ -173,6 +201,13 @@ class Child:
         """Return the answer to one transaction."""
         self.submit(data)
         return self.answer()
+
+    def first_after(self, ms):
+        """Wait for the first block whose time is `ms` or later; return (height, time in ms)."""
+        self.process.stdin.write(f"after {ms}\n")
+        self.process.stdin.flush()
+        _, height, time_ms, _ = self.answer()
+        return int(height), int(time_ms)
 
     def kill(self):
         """kill -9 the node; its CometBFT sees the application go and ends itself."""

@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.consortium import NAMES, Consortium, grant, needs_cometbft
+from tests.consortium import NAMES, Consortium, accepted, grant, needs_cometbft, nothing_is_lost
 from tests.namespaces import Apart, Machines, needs_namespaces
-from yilian.engines.replica import Replica
 
 pytestmark = [pytest.mark.slow, needs_cometbft, needs_namespaces, pytest.mark.xdist_group("cometbft")]
 
@@ -18,32 +17,6 @@ def apart(tmp_path):
         members = Apart(consortium, machines)
         yield members
         members.end()
-
-
-def accepted(answer):
-    """Return (index, height) of an answer that must be an acceptance."""
-    _, index, height, reason = answer
-    assert reason == "0"
-    return int(index), int(height)
-
-
-def copies_agree(apart, acknowledged):
-    """Every member's copy, all processes ended, has what was acknowledged at its place, and the same blocks."""
-    apart.end()
-    genesis = apart.consortium.genesis
-    copies = [Replica.open(folder, genesis) for folder in apart.consortium.folders.values()]
-    try:
-        height = min(copy.chain.height for copy in copies)
-        assert height >= max(at for _, at in acknowledged.values())
-        for n in range(1, height + 1):
-            assert len({copy.block(n).app_hash for copy in copies}) == 1
-        for copy in copies:
-            for id_, (index, at) in acknowledged.items():
-                found = copy.find([bytes.fromhex(id_)])[bytes.fromhex(id_)]
-                assert (found.index, found.height) == (index, at)
-    finally:
-        for copy in copies:
-            copy.close()
 
 
 def persistently(apart, name, data):
@@ -67,7 +40,8 @@ def test_cut_in_two_halves_neither_decides_and_healed_nothing_is_lost(apart):
         answer = persistently(apart, name, data)
         acknowledged[answer[0]] = accepted(answer)
     assert sorted(index for index, _ in acknowledged.values()) == [0, 1, 2]
-    copies_agree(apart, acknowledged)
+    apart.end()
+    nothing_is_lost(apart.consortium, acknowledged)
 
 
 def test_cut_from_the_three_others_one_waits_while_they_go_on_and_then_catches_up(apart):
@@ -85,4 +59,5 @@ def test_cut_from_the_three_others_one_waits_while_they_go_on_and_then_catches_u
     answer = persistently(apart, cut_off, late)
     acknowledged[answer[0]] = accepted(answer)
     assert acknowledged[answer[0]][0] == 16  # after all that the three decided meanwhile
-    copies_agree(apart, acknowledged)
+    apart.end()
+    nothing_is_lost(apart.consortium, acknowledged)

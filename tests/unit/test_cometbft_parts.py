@@ -317,6 +317,25 @@ def test_a_proposal_keeps_the_order_leaves_out_what_does_not_hold_and_fits(appli
     assert propose(application, good, limit=2 * (size + 3) - 1) == good[:1]
 
 
+@pytest.mark.parametrize(
+    ("behind_ms", "count"),
+    [
+        (0, 1),
+        (20_000, 1),
+        (20_001, 0),
+        (2 * 86_400_000, 0),
+        (-5_000, 1),
+    ],  # a clock that is right, at the limit, past it, after a halt, wrong
+)
+def test_a_block_whose_time_is_from_before_a_halt_carries_nothing(replica, genesis, story, behind_ms, count):
+    time_s = genesis.started_at_s + 10
+    snapshots = Snapshots(replica.path.parent, replica, print)
+    application = Application(replica, snapshots, lambda _: None, now_ms=lambda: time_s * 1_000 + behind_ms)
+    request = abci.RequestPrepareProposal(txs=[story.tick(time_s)], max_tx_bytes=1_000_000, height=2)
+    request.time.seconds = time_s
+    assert len(application.prepare_proposal(request).txs) == count
+
+
 def test_a_proposal_has_a_bounded_number_of_transactions(application, genesis, story):
     batch = encode([story.tick(genesis.started_at_s)] * 100)
     assert len(propose(application, [batch] * 60, limit=10**9)) == BLOCK_TRANSACTIONS_MAX // 100

@@ -1,4 +1,5 @@
-"""The ledger as an ABCI 2.0 application: what CometBFT asks, and our answers. No sockets, no threads of its own, no clock.
+"""The ledger as an ABCI 2.0 application: what CometBFT asks, and our answers. No sockets, no threads of its own; a clock only for
+what this validator itself proposes.
 
 CheckTx, PrepareProposal and ProcessProposal ask one function (`items.Screening.admit`); FinalizeBlock decides a block and keeps it in
 memory; only Commit makes it durable. So after a crash at any point Info answers the last committed height, and CometBFT replays from there.
@@ -13,6 +14,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from google.protobuf import timestamp_pb2
 
 from yilian.base.codec import encode
 from yilian.base.refusals import Refused
@@ -31,6 +34,8 @@ from yilian.ledger import BlockHeader, Genesis, Result
 
 BLOCK_TRANSACTIONS_MAX = 4_000  # so that deciding a block takes well under `timeout_propose` on a slow core (ADR-0091)
 CODE_ADMITTED = 0
+# An access entry ends 90 s after issue and at most 120 s after its block's time (design 03): 30 s are left, a heartbeat takes 5 (ADR-0118)
+STALE_MS_MAX = 20_000
 SEATS = "/seats"
 PEER = "/p2p/filter/id/"  # asked by CometBFT of each peer, `filter_peers`; source: CometBFT v0.38.25, node/setup.go createTransport
 ADDRESS = "/p2p/filter/addr/"
@@ -54,13 +59,18 @@ class Application:
         committed: Callable[[Block], None],
         clogged: Callable[[], None] = lambda: None,
         named: frozenset[str] = frozenset(),
+        now_ms: Callable[[], int] | None = None,
     ) -> None:
-        """Begin at the replica's height. `named`: the peers that this member's operator chose to dial, by their ids."""
+        """Begin at the replica's height. `named`: the peers that this member's operator chose to dial, by their ids.
+
+        `now_ms`: this machine's clock; without one, no proposal is held back.
+        """
         self._replica = replica
         self._snapshots = snapshots
         self._committed = committed
         self._clogged = clogged
         self._named = named
+        self._now_ms = now_ms
         self._guard = threading.Lock()  # one CometBFT at a time changes the ledger
         self._pending: _Pending | None = None
         self._names = validators.names(replica.read())
@@ -168,8 +178,8 @@ class Application:
         What does not hold held when it was taken in: its carrier's key has gone since. CometBFT keeps such items, offers no way to drop
         one, and would in the end offer nothing else; so when they are half of what fits, its mempool is to be emptied (ADR-0090).
         """
-        if asked.height == 1:
-            return abci.ResponsePrepareProposal()  # its time is genesis's, perhaps hours ago: whatever is true now would be refused
+        if asked.height == 1 or self._is_stale(_ms(asked.time)):
+            return abci.ResponsePrepareProposal()  # its time is genesis's, or from before a halt: what is true now would be refused
         items, size_bytes, count, refused_bytes = [], 0, 0, 0
         for item in asked.txs:
             try:
@@ -185,6 +195,10 @@ class Application:
         if 2 * refused_bytes > asked.max_tx_bytes:
             self._clogged()
         return abci.ResponsePrepareProposal(txs=items)
+
+    def _is_stale(self, time_ms: int) -> bool:
+        """Say whether a block of this time would judge what is said now by a time that is long past (ADR-0118)."""
+        return self._now_ms is not None and time_ms < self._now_ms() - STALE_MS_MAX
 
     def process_proposal(self, asked: abci.RequestProcessProposal) -> abci.ResponseProcessProposal:
         """Answer whether another's proposal may be voted for: every item of it must hold."""
@@ -205,7 +219,7 @@ class Application:
             if asked.height != view.chain.height + 1:
                 raise OutOfStep(view.chain.height, asked.height)
             transactions, counts = in_block(asked.txs)
-            time_ms = asked.time.seconds * 1_000 + asked.time.nanos // 1_000_000
+            time_ms = _ms(asked.time)
             proposer = self._names.get(asked.proposer_address, asked.proposer_address.hex()[:32])
             equivocators = tuple(dict.fromkeys([each.validator.address for each in asked.misbehavior]))
             header = BlockHeader(asked.height, time_ms, proposer, equivocators)
@@ -269,6 +283,10 @@ def _carried(app_state: bytes) -> bytes:
         return base64.b64decode(json.loads(app_state)["yilian"], validate=True)
     except (ValueError, KeyError, TypeError):
         return b""
+
+
+def _ms(time: timestamp_pb2.Timestamp) -> int:
+    return time.seconds * 1_000 + time.nanos // 1_000_000
 
 
 def _overhead_bytes(size_bytes: int) -> int:

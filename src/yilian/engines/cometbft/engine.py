@@ -74,7 +74,7 @@ class CometBftEngine(Served):
         self._last_block_at = time.monotonic()
         self._rpc = Rpc(ports.rpc)
         self._snapshots = Snapshots(folder / "snapshots", replica, self._fail, snapshot_every)
-        self.application = Application(replica, self._snapshots, self._committed, self._renew, ports.named)
+        self.application = Application(replica, self._snapshots, self._committed, self._renew, ports.named, _now_ms)
         self._server = Server(folder / SOCKET, self.application.methods(), self._fail)
         try:
             self.process = Process(folder, ports, self._begun, self._fail)
@@ -262,6 +262,10 @@ class CometBftEngine(Served):
                 late = [id_ for id_, one in self._pending.items() if now - one.since >= PATIENCE_S]
                 waiters = [waiter for id_ in late for waiter in self._pending.pop(id_).waiters]
             answer([(waiter, NotOrdering(since_s)) for waiter in waiters])
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _batches(transactions: Sequence[bytes]) -> list[list[bytes]]:
