@@ -7,12 +7,13 @@ Source   design 02 "Engines": persist as a whole or not at all, acknowledge afte
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from yilian.base.codec import Malformed, decode
+from yilian.base.codec import Malformed
 from yilian.base.digests import sha256
 from yilian.base.kinds import Writes
 from yilian.base.merkle import leaf_hash
@@ -20,18 +21,17 @@ from yilian.contracts import directory
 from yilian.contracts.access import tags_of_day
 from yilian.engines.faults import RulesMissing, StoreCorrupt, WrongNetwork
 from yilian.engines.protocol import Block, Committed, Entry
-from yilian.engines.store import POSITION_BITS, BlockRow, Change, DayRow, Store, prefix_of
-from yilian.engines.tiles import Tiles
+from yilian.engines.rows import equivocator_in, marker_of, row_of
+from yilian.engines.store import POSITION_BITS, BlockRow, Change, DayRow, Row, Store, prefix_of
+from yilian.engines.tiles import Tiles, joined, peaks
 from yilian.engines.views import Cache, Moment, View, WriterView
-from yilian.engines.wire import decode_body, encode_body
+from yilian.engines.wire import decode_body
 from yilian.ledger import (
     Applied,
     BlockHeader,
     Chain,
-    Frontier,
     Genesis,
     KeyTable,
-    Node,
     Result,
     Screened,
     VersionMissing,
@@ -44,7 +44,7 @@ from yilian.ledger import (
 )
 
 TAG_SIZE = 16
-_HORIZON = "horizon"
+_HORIZON, _BEGAN = "horizon", "began"
 ADDRESS_SIZE = 20  # of a validator, as ADR-0013 has it
 _BLOCKS_AT_ONCE = 16  # read for a follower in one query
 _PLACES_AT_ONCE = 256
@@ -58,6 +58,10 @@ class Decided:
     transactions: tuple[bytes, ...]
     applied: Applied
     replaced: Writes
+
+
+class NotHeld(LookupError):
+    """What came before the snapshot with which this copy began has not been fetched yet."""
 
 
 class Replica:
@@ -76,6 +80,8 @@ class Replica:
         self._tiles = Tiles(store.tile, chain.log.size)
         self._recent: dict[int, Block] = {}
         self._horizon = int.from_bytes(store.fact(_HORIZON) or b"", "big")  # leaves before it are not here: a snapshot stands for them
+        self._began = int.from_bytes(store.fact(_BEGAN) or b"", "big")
+        self._growing = threading.Lock()  # held by who writes: a block, or what came before a snapshot
         if root_at(self._tiles, chain.log.size) != chain.log.root():
             raise StoreCorrupt(store.path, "the log's nodes do not give its root")
         keys = directory.key_table(View(chain, self._moment, self._cache, store.get, store.scan))
@@ -120,7 +126,7 @@ class Replica:
 
         An operator has no validators, so its word on them counts for nothing. Asked at the height before the block's.
         """
-        named = [] if self.genesis.operator else [_equivocator(leaf) for leaf in system_leaves]
+        named = [] if self.genesis.operator else [equivocator_in(leaf) for leaf in system_leaves]
         members = [directory.member(self._final, name) for name in named if name is not None]
         keys = [member.consensus_key for member in members if member is not None and member.consensus_key is not None]
         return replace(header, equivocators=tuple([sha256(key)[:ADDRESS_SIZE] for key in keys]))
@@ -157,16 +163,17 @@ class Replica:
             system_leaves,
         )
         after = self._moment.end(decided.replaced)
-        self._store.commit(
-            Change(
-                chain.encoded(),
-                applied.writes,
-                _row(block),
-                [each.id for each in results],
-                self._tiles.grow(applied.nodes),
-                [DayRow(each.day, each.index, b"".join(each.tags)) for each in applied.days],
+        with self._growing:
+            self._store.commit(
+                Change(
+                    chain.encoded(),
+                    applied.writes,
+                    row_of(block),
+                    [each.id for each in results],
+                    self._tiles.grow(applied.nodes),
+                    [DayRow(each.day, each.index, b"".join(each.tags)) for each in applied.days],
+                )
             )
-        )
         self._cache.replace(applied.writes)
         self._moment = after
         self._keep(block)
@@ -198,11 +205,12 @@ class Replica:
         Raises   DiskFull, DiskFailed; this copy is then of no more use, and what is on the disk is still as it began
         """
         assert self.chain.height == 0, "a copy that has blocks is not thrown away for a snapshot"
-        marker = BlockRow(chain.height, chain.time_ms, "", chain.app_hash, chain.log.size, chain.log.root(), encode_body((), (), ()))
+        marker = marker_of(chain)
         after = self._moment.end(dict(self._store.scan(b"")), is_whole=True)
-        change = Change(chain.encoded(), {}, marker, [], self._tiles.grow(_peaks(chain.log)))
-        self._store.commit(change, {_HORIZON: chain.log.size.to_bytes(8, "big")}, is_adopting=True)
-        self._horizon = chain.log.size
+        change = Change(chain.encoded(), {}, marker, [], self._tiles.grow(peaks(chain.log)))
+        facts = {_HORIZON: chain.log.size.to_bytes(8, "big"), _BEGAN: chain.height.to_bytes(8, "big")}
+        self._store.commit(change, facts, is_adopting=True)
+        self._horizon, self._began = chain.log.size, chain.height
         self._cache, self._moment = Cache(), after
         view = View(chain, after, self._cache, self._store.get, self._store.scan)
         self._final = View(replace(chain, keys=directory.key_table(view)), after, self._cache, self._store.get, self._store.scan)
@@ -210,6 +218,36 @@ class Replica:
     def last_before(self, time_ms: int, until_height: int) -> int:
         """Return the last height up to `until_height` whose block is older than `time_ms`; 0 if there is none."""
         return self._store.last_before(time_ms, until_height)
+
+    @property
+    def missing(self) -> int:
+        """How many of the log's first leaves are not here yet: those before the snapshot with which this copy began."""
+        return self._horizon
+
+    @property
+    def began(self) -> int:
+        """The height of the snapshot with which this copy began, 0 if it began with genesis. Blocks up to it were decided elsewhere."""
+        return self._began
+
+    def take_in(self, table: str, rows: Sequence[Row]) -> None:
+        """Take whole rows of what came before the snapshot; nothing of it is shown before `completed`.
+
+        Raises   DiskFull, DiskFailed
+        """
+        with self._growing:
+            self._store.take_in(table, rows)
+
+    def completed(self, shared: Mapping[int, bytes]) -> None:
+        """Show what came before the snapshot, all of which is taken in but for the tiles that both sides have a part of.
+
+        Raises   DiskFull, DiskFailed
+        """
+        with self._growing:
+            whole = [(key, joined(theirs, self._store.tile_or_none(key))) for key, theirs in shared.items()]
+            self._store.take_in("tiles", whole, {_HORIZON: None})
+            self._tiles = Tiles(self._store.tile, self.chain.log.size)  # none that was remembered in parts
+            self._recent = {}
+            self._horizon = 0
 
     def at_one_moment(self) -> AbstractContextManager[tuple[bytes, Iterator[tuple[bytes, bytes]]]]:
         """Give the chain and the state's rows in key order as they are now, whatever is committed meanwhile."""
@@ -238,7 +276,7 @@ class Replica:
 
     def block(self, height: int) -> Block | None:
         """Return one final block; None above the latest final height."""
-        if height > self.chain.height:
+        if height > self.chain.height or (self._horizon and height < self._began):
             return None
         kept = self._recent.get(height)
         if kept is not None:
@@ -247,7 +285,8 @@ class Replica:
         return None if row is None else self._keep(self._parsed(row))
 
     def blocks(self, since_height: int) -> list[Block]:
-        """Return the next few final blocks above `since_height`; none at the end."""
+        """Return the next few final blocks above `since_height`; none at the end. While the first ones are missing, those after them."""
+        since_height = max(since_height, self._began) if self._horizon else since_height
         until = min(self.chain.height, since_height + _BLOCKS_AT_ONCE)
         recent = [self._recent.get(height) for height in range(since_height + 1, until + 1)]
         fresh = [block for block in recent if block is not None]  # who follows closely asks for what was just committed
@@ -279,10 +318,8 @@ class Replica:
         if row is None:
             return None
         block = self._recent.get(row.height) or self._keep(self._parsed(row))
-        leaves = [
-            *block.system_leaves,
-            *(data for data, each in zip(block.transactions, block.results, strict=True) if each.index is not None),
-        ]
+        entries = [data for data, each in zip(block.transactions, block.results, strict=True) if each.index is not None]
+        leaves = [*block.system_leaves, *entries]
         data = leaves[index - (block.log_size - len(leaves))]
         return Entry(index, leaf_hash(data), data, block.height, block.time_ms)
 
@@ -307,9 +344,8 @@ class Replica:
     def access_tags(self, day: int) -> tuple[bytes, ...]:
         """Return the access tags of a UTC day in ascending order, whether its rows are still in the state or not."""
         row = self._store.day(day)
-        if row is None:
-            return tuple(tags_of_day(self._final, day))
-        return tuple(row.tags[n : n + TAG_SIZE] for n in range(0, len(row.tags), TAG_SIZE))
+        found = tags_of_day(self._final, day) if row is None else [row.tags[n : n + TAG_SIZE] for n in range(0, len(row.tags), TAG_SIZE)]
+        return tuple(found)
 
     def daily_leaf(self, day: int) -> int | None:
         """Return the log index of the leaf that closed a day."""
@@ -348,7 +384,7 @@ class Replica:
 
     def _require_held(self, at: int) -> None:
         if at < self._horizon:
-            raise LookupError("this copy began with a snapshot and does not hold the log before it: ask another member for this proof")
+            raise NotHeld("this copy began with a snapshot and does not hold the log before it yet: ask another member for this proof")
 
     def _parsed(self, row: BlockRow) -> Block:
         try:
@@ -361,29 +397,3 @@ class Replica:
 def answer_of(block: Block, result: Result) -> Committed:
     """Return the answer to a transaction, from the block that holds it."""
     return Committed(result.id, result.index, block.height, block.time_ms, result.reason, result.facts)
-
-
-def _equivocator(leaf: bytes) -> str | None:
-    """Return the member that a system leaf suspends for equivocation; None if it is a leaf of another form (ADR-0013)."""
-    try:
-        parts = decode(leaf)
-    except Malformed:
-        return None
-    match parts:
-        case ["equivocation", bytes(), str(member), int()] if member.isascii():
-            return member
-        case _:
-            return None
-
-
-def _peaks(log: Frontier) -> Iterator[Node]:
-    """Yield the full subtrees that a log splits into, the largest first."""
-    start = 0
-    for level, digest in zip([level for level in reversed(range(log.size.bit_length())) if log.size >> level & 1], log.peaks, strict=True):
-        yield level, start >> level, digest
-        start += 1 << level
-
-
-def _row(block: Block) -> BlockRow:
-    body = encode_body(block.transactions, block.results, block.system_leaves)
-    return BlockRow(block.height, block.time_ms, block.proposer, block.app_hash, block.log_size, block.log_root, body)

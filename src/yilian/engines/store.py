@@ -5,7 +5,8 @@ Tables   state    key -> value: what the rules see
          places   first 8 bytes of a transaction's id with `height << 20 | position`: where a transaction is
          tiles    the log's nodes (see `tiles`)
          days     UTC day -> log index of its leaf, and its access tags in ascending order
-         facts    "format", "genesis", "chain"
+         facts    "format", "genesis", "chain"; of a copy that began with a snapshot "began", its height, and "horizon", the log's size
+                  there, until what came before has been fetched
          staged   the rows of a snapshot that is being restored, in the state's own shape; it becomes `state` as a whole or is dropped
 Files    FOLDER/ledger.sqlite with its -wal and -shm; FOLDER/lock, held while the ledger is open.
 Source   design 02 "State" and "Engines"; ADR-0050; https://www.sqlite.org/wal.html
@@ -13,22 +14,20 @@ Source   design 02 "State" and "Engines"; ADR-0050; https://www.sqlite.org/wal.h
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from yilian.base.kinds import Writes
-from yilian.engines.faults import StoreCorrupt, StoreLocked, stopped_by
+from yilian.engines.faults import StoreCorrupt, stopped_by
+from yilian.engines.folders import hold, sync_folder
 
 FORMAT = b"yilian-ledger-1"
 FILE = "ledger.sqlite"
-LOCK = "lock"
 POSITION_BITS = 20  # a block holds fewer than a million transactions: CometBFT's 8 MB hold under 50,000 of the smallest
 PREFIX_SIZE = 8  # bytes of an id in `places`: two ids may share them, so the whole id is compared with the block's bytes
 
@@ -95,7 +94,7 @@ class Store:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / FILE
-        self._lock_file = _hold(folder)
+        self._lock_file = hold(folder)
         self._reading = threading.Lock()
         self._wal_pages = 0
         try:
@@ -107,7 +106,7 @@ class Store:
         except BaseException:
             self._lock_file.close()
             raise
-        _sync_folder(folder)
+        sync_folder(folder)
 
     def _connect(self, cache_kib: int, *, is_durable: bool) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=256)
@@ -137,21 +136,13 @@ class Store:
 
         Raises   DiskFull, DiskFailed, StoreCorrupt; nothing of the block is then on the disk
         """
-        with self._guarded():
-            run = self._writer.execute
-            run("BEGIN IMMEDIATE")
-            try:
-                if is_adopting:
-                    run("DROP TABLE state")
-                    run("ALTER TABLE staged RENAME TO state")
-                self._write(change)
-                for name, value in {**(facts or {}), "chain": change.chain}.items():
-                    run("INSERT INTO facts VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value", (name, value))
-                run("COMMIT")
-            except sqlite3.Error:
-                if self._writer.in_transaction:
-                    run("ROLLBACK")
-                raise
+        with self._writing() as run:
+            if is_adopting:
+                run("DROP TABLE state")
+                run("ALTER TABLE staged RENAME TO state")
+            self._write(change)
+            for name, value in {**(facts or {}), "chain": change.chain}.items():
+                run("INSERT INTO facts VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value", (name, value))
         self._wal_pages += len(change.writes) + len(change.ids) + len(change.tiles or ()) + 2 + len(change.chain) // 4096
         if self._wal_pages > _WAL_PAGES_MAX:
             self.checkpoint()
@@ -161,16 +152,24 @@ class Store:
 
         Raises   DiskFull, DiskFailed
         """
-        with self._guarded():
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                self._writer.execute(_STAGED)
-                self._insert("staged(key, value)", rows)
-                self._writer.execute("COMMIT")
-            except sqlite3.Error:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
+        with self._writing() as run:
+            run(_STAGED)
+            self._insert("staged(key, value)", rows)
+        self.checkpoint()
+
+    def take_in(self, table: str, rows: Sequence[Row], facts: dict[str, bytes | None] | None = None) -> None:
+        """Put whole rows of another copy of this ledger into a table, in the place of those with their keys, and facts (None: gone).
+
+        Raises   DiskFull, DiskFailed; nothing of it is then on the disk
+        """
+        with self._writing() as run:
+            if rows:
+                marks = ",".join("?" * len(rows[0]))
+                self._writer.executemany(f"INSERT OR REPLACE INTO {table} VALUES({marks})", rows)
+            for name, value in (facts or {}).items():
+                run("DELETE FROM facts WHERE name = ?", (name,))
+                if value is not None:
+                    run("INSERT INTO facts VALUES(?, ?)", (name, value))
         self.checkpoint()
 
     def unstage(self) -> None:
@@ -284,11 +283,15 @@ class Store:
 
         Raises   StoreCorrupt, if it is not there
         """
-        row = self._one("SELECT hashes FROM tiles WHERE key = ?", (key,))
-        if row is None:
+        hashes = self.tile_or_none(key)
+        if hashes is None:
             raise StoreCorrupt(self.path, f"tile {key:x} of the log is missing")
-        hashes: bytes = row[0]
         return hashes
+
+    def tile_or_none(self, key: int) -> bytes | None:
+        """Return a tile of the log, or None."""
+        row = self._one("SELECT hashes FROM tiles WHERE key = ?", (key,))
+        return None if row is None else row[0]
 
     def day(self, day: int) -> DayRow | None:
         """Return a closed day."""
@@ -351,6 +354,19 @@ class Store:
             return self._reader.execute(query, values).fetchall()
 
     @contextmanager
+    def _writing(self) -> Iterator[Callable[..., object]]:
+        """Run statements as one SQLite transaction: on the disk as a whole when it ends, or not at all."""
+        with self._guarded():
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer.execute
+                self._writer.execute("COMMIT")
+            except sqlite3.Error:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    @contextmanager
     def _guarded(self) -> Iterator[None]:
         try:
             yield
@@ -367,22 +383,3 @@ def _after(prefix: bytes) -> bytes | None:
     """Return the least key above every key with this prefix; None if there is none."""
     trimmed = prefix.rstrip(b"\xff")
     return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else None
-
-
-def _hold(folder: Path) -> TextIO:
-    file = (folder / LOCK).open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise StoreLocked(folder) from error
-    return file
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the file names themselves durable: SQLite does so for its log, not for a new file."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,10 +7,10 @@ Shape    Tile (band, number) holds the full nodes of levels 6 * band ... 6 * ban
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from yilian.base.digests import DIGEST_SIZE
-from yilian.ledger import Node
+from yilian.ledger import Frontier, Node
 
 BAND = 6  # levels in a tile
 WIDTH = 1 << BAND
@@ -92,3 +92,16 @@ def _is_full(tile: bytes) -> bool:
 
 def _bands(size: int) -> int:
     return -(-size.bit_length() // BAND)
+
+
+def joined(one: bytes, other: bytes | None) -> bytes:
+    """Return a tile of which each side has some hashes, the same where both have them; what a side has not is zero."""
+    return one if other is None else (int.from_bytes(one, "big") | int.from_bytes(other, "big")).to_bytes(len(one), "big")
+
+
+def peaks(log: Frontier) -> Iterator[Node]:
+    """Yield the full subtrees that a log splits into, the largest first."""
+    start = 0
+    for level, digest in zip([level for level in reversed(range(log.size.bit_length())) if log.size >> level & 1], log.peaks, strict=True):
+        yield level, start >> level, digest
+        start += 1 << level

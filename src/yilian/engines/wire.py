@@ -27,7 +27,8 @@ class RawBlock:
     header: BlockHeader
     app_hash: bytes
     transactions: tuple[bytes, ...]
-    system_leaves: tuple[bytes, ...] = ()  # read for who was suspended in it (`Replica.header_again`), for nothing else
+    system_leaves: tuple[bytes, ...] = ()  # read for who was suspended in it (`Replica.header_again`)
+    leaves: tuple[bytes, ...] = ()  # that it brought to the log, as who sent it says: for a proof, and believed by nobody without
 
 
 def encode_body(transactions: Sequence[bytes], results: Sequence[Result], system_leaves: Sequence[bytes]) -> bytes:
@@ -67,8 +68,9 @@ def decode_block(data: bytes) -> RawBlock:
     """
     match decode(data):
         case [int(height), int(time_ms), str(proposer), bytes(app_hash), bytes(body)] if height > 0 and time_ms >= 0:
-            transactions, _, leaves = _body(body)
-            return RawBlock(BlockHeader(height, time_ms, proposer), app_hash, transactions, leaves)
+            transactions, refused, leaves = _body(body)
+            entries = [data for position, data in enumerate(transactions) if position not in refused]
+            return RawBlock(BlockHeader(height, time_ms, proposer), app_hash, transactions, leaves, (*leaves, *entries))
         case _:
             raise Malformed("NOT_A_BLOCK")
 
