@@ -77,6 +77,20 @@ async def test_closed_tables_take_nothing(tmp_path):
     assert (no.value.no, no.value.facts) == (No.SHUTTING_DOWN, {})
 
 
+async def test_tables_of_the_version_before_are_brought_up_to_date_and_keep_what_they_have(tmp_path):
+    opened = Journal(tmp_path / "node.db")
+    schema = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name"
+    as_new = opened.all(schema)
+    await opened.write(insert("a"))
+    await opened.close()
+    with sqlite3.connect(tmp_path / "node.db") as other:
+        other.executescript("DROP TABLE handed_keys; PRAGMA user_version=1")
+    other.close()
+    again = Journal(tmp_path / "node.db")
+    assert (again.all(schema), again.all("SELECT jti FROM assertions"), again.one("PRAGMA user_version")) == (as_new, [("a",)], (2,))
+    await again.close()
+
+
 def test_tables_of_another_version_are_left_alone(tmp_path):
     with sqlite3.connect(tmp_path / "node.db") as other:
         other.execute("PRAGMA user_version=99")

@@ -170,7 +170,7 @@ def test_a_destroyed_key_is_in_no_file(vault, tmp_path):
     assert vault.get(Kind.VERSION, b"v1") is None
     assert nonce not in everything_in(tmp_path / "keys")
     grant = vault.new_grant_key(NETWORK).public_key
-    assert (vault.destroy_grant_key(grant), vault.destroy_grant_key(grant), vault.grant_key(NETWORK, grant)) == (True, False, None)
+    assert (vault.destroy_grant_keys([grant]), vault.destroy_grant_keys([grant]), vault.grant_key(NETWORK, grant)) == (1, 0, None)
 
 
 def test_no_key_lies_open_in_the_database(vault, tmp_path):

@@ -5,7 +5,7 @@ Works with   `member` (the node), `settings` (its folder), `journal` and `schema
 Does         `enrolment`, `release` (with `right`, `emergency`, `reading`, `offering`, `releases`, `lanes`), `requesting`, `wallets`,
              `ownuse`; `ownreading`, `patientlog`, `notices` (the patient's own view); `receipts`, `anchoring`; `referring` (with
              `referral_*`, `postbox`, `subscriptions`), `examinations`, `assessing`.
-Remembers    `aftermath`, `housekeeping`: what must not be forgotten.
+Remembers    `aftermath`, `housekeeping`: what must not be forgotten; `handedkeys`: what may be.
 Modules are doors as well: `from yilian.node import release` names a use case as a regulator would.
 """
 
@@ -20,6 +20,7 @@ from yilian.node import (
     emergency,
     enrolment,
     examinations,
+    handedkeys,
     limits,
     notices,
     ownreading,
@@ -70,6 +71,7 @@ __all__ = [
     "enrolment",
     "examinations",
     "found",
+    "handedkeys",
     "join",
     "limits",
     "notices",

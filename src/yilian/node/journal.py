@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from yilian.node.refusals import No, NodeRefused
-from yilian.node.schema import SCHEMA, VERSION
+from yilian.node.schema import SCHEMA, UPGRADES, VERSION
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
@@ -141,6 +141,13 @@ def _install(db: sqlite3.Connection, path: Path) -> None:
         db.execute("BEGIN IMMEDIATE")
         for statement in SCHEMA:
             db.execute(statement)
+        db.execute(f"PRAGMA user_version={VERSION}")
+        db.execute("COMMIT")
+    elif version in UPGRADES:
+        db.execute("BEGIN IMMEDIATE")
+        for number in range(version, VERSION):
+            for statement in UPGRADES[number]:
+                db.execute(statement)
         db.execute(f"PRAGMA user_version={VERSION}")
         db.execute("COMMIT")
     elif version != VERSION:

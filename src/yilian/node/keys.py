@@ -8,6 +8,7 @@ Threads     what waits for a disk runs in a thread: the event loop serves others
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -44,6 +45,10 @@ class Keys:
     def grant_key(self, public_key: bytes) -> SigningKey | None:
         """Return the pair of a one-time key of ours, or None."""
         return self.vault.grant_key(self.network, public_key)
+
+    async def destroy_grant_keys(self, public_keys: Sequence[bytes]) -> None:
+        """Forget one-time keys for good."""
+        await asyncio.to_thread(self.vault.destroy_grant_keys, public_keys)
 
     async def draw_chart_key(self, chart: bytes) -> bytes:
         """Return K of a chart, drawn at first contact."""

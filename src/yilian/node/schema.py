@@ -12,7 +12,14 @@ from typing import Final
 
 from yilian.node.alliance_schema import TABLES
 
-VERSION: Final = 1
+VERSION: Final = 2
+HANDED_KEYS: Final = (
+    # one-time keys that were handed to whoever asked, until they are swept or found in a grant (`handedkeys`)
+    "CREATE TABLE handed_keys (key BLOB PRIMARY KEY, end_s INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX handed_keys_by_end ON handed_keys (end_s)",
+)
+UPGRADES: Final = {1: HANDED_KEYS}
+"""What makes the tables of a version those of the next. Keys that were handed out before are not swept: nobody knows which they are."""
 
 
 class Stage(IntEnum):
@@ -91,5 +98,6 @@ SCHEMA: Final = (
         request_id BLOB PRIMARY KEY, holder TEXT NOT NULL, control_key BLOB, entry_index INTEGER NOT NULL, entry_id BLOB NOT NULL,
         evidence_sealed BLOB NOT NULL, at_s INTEGER NOT NULL
     ) WITHOUT ROWID""",
+    *HANDED_KEYS,
     *TABLES,
 )

@@ -12,6 +12,7 @@ from yilian.base.handovers import GrantKey, RevokeNotice
 from yilian.base.keys import PUBLIC_KEY_SIZE
 from yilian.base.kinds import StateView
 from yilian.contracts import consent
+from yilian.node import handedkeys
 from yilian.node.member import Node
 from yilian.node.refusals import No, demand
 
@@ -23,9 +24,10 @@ UNKNOWN_MAX: Final = 50_000  # notices of unknown grants; one address cannot fil
 
 
 async def hand_out_grant_key(node: Node) -> GrantKey:
-    """Return a fresh one-time key, signed by the node key; its random id is on disk before the key is seen."""
+    """Return a fresh one-time key, signed by the node key; its random id and its end are on disk before the key is seen."""
     key = await node.keys.new_grant_key()
     until_s = node.members.now_s() + GRANT_KEY_S
+    await handedkeys.note(key, until_s, node)
     signature = node.keys.node_key.sign(grant_key_statement(node.network, key.public_key, node.id, until_s))
     return GrantKey(key.public_key, node.id, until_s, signature)
 

@@ -27,6 +27,7 @@ SEED_FILE: Final = "member.seed"
 KEYS_FILE: Final = "vault.db"
 GRANT_KEY_ID_BYTES: Final = 16  # design 03
 CIPHERS_MAX: Final = 10_000  # key schedules in memory
+GRANT_KEYS_MAX: Final = 50_000  # derived pairs in memory, about 25 MB; older ones are derived again
 _MEMBER_ITSELF: Final = b""  # the name under which keys stand that are no patient's
 _NO_NETWORK: Final = b""
 
@@ -103,8 +104,7 @@ class Vault:
         key_id = self._entropy(GRANT_KEY_ID_BYTES)
         key = self._derived(network, key_id)
         self._shelf.put(Kind.GRANT, [(key.public_key, key_id)])
-        self._grant_keys[key.public_key] = key
-        return key
+        return self._remembered(key)
 
     def grant_key(self, network: bytes, public_key: bytes) -> SigningKey | None:
         """Return the pair of a one-time key that this member drew, or None."""
@@ -114,13 +114,19 @@ class Vault:
         key_id = self._shelf.get(Kind.GRANT, public_key)
         if key_id is None:
             return None
-        key = self._grant_keys[public_key] = self._derived(network, key_id)
-        return key
+        return self._remembered(self._derived(network, key_id))
 
-    def destroy_grant_key(self, public_key: bytes) -> bool:
-        """Forget a one-time key for good; say whether there was one."""
-        self._grant_keys.pop(public_key, None)
-        return self._shelf.destroy(Kind.GRANT, [public_key]) == 1
+    def destroy_grant_keys(self, public_keys: Sequence[bytes]) -> int:
+        """Forget one-time keys for good; return how many there were."""
+        for public_key in public_keys:
+            self._grant_keys.pop(public_key, None)
+        return self._shelf.destroy(Kind.GRANT, public_keys)
+
+    def _remembered(self, key: SigningKey) -> SigningKey:
+        if len(self._grant_keys) >= GRANT_KEYS_MAX:
+            self._grant_keys.pop(next(iter(self._grant_keys)))
+        self._grant_keys[key.public_key] = key
+        return key
 
     def _derived(self, network: bytes, key_id: bytes) -> SigningKey:
         return SigningKey(derive(self._seed, labels.MEMBER_GRANT_KEY, network, key_id))

@@ -21,7 +21,7 @@ from yilian.contracts.referral.messages import (
     Start,
 )
 from yilian.contracts.referral.rules import CANCELLABLE, decide_cancel, decide_declare, decide_request, decide_step
-from yilian.contracts.referral.state import PREFIX, STATE, Referral, Reuse, Stage, read, reuse
+from yilian.contracts.referral.state import PREFIX, STATE, Referral, Reuse, Stage, beginning, read, reuse
 
 KINDS: tuple[Kind, ...] = (
     kind(REQUEST, "referral.request", Request, "from_key", decide_request),
@@ -59,6 +59,7 @@ __all__ = [
     "Reuse",
     "Stage",
     "Start",
+    "beginning",
     "read",
     "reuse",
 ]

@@ -5,6 +5,7 @@ Rows     `r/f/ from_key` a referral; `r/u/ member` how many examinations a membe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -61,8 +62,17 @@ def write(referral: Referral) -> Writes:
 def read(view: StateView, from_key: bytes) -> Referral | None:
     """Return the referral made by this key, or None."""
     value = view.get(REFERRAL_PREFIX + from_key)
-    if value is None:
-        return None
+    return None if value is None else referral_of(from_key, value)
+
+
+def beginning(view: StateView, first: bytes) -> Iterator[Referral]:
+    """Yield the referrals whose `from_key` begins so, ascending."""
+    for key, value in view.scan(REFERRAL_PREFIX + first):
+        yield referral_of(key[len(REFERRAL_PREFIX) :], value)
+
+
+def referral_of(from_key: bytes, value: bytes) -> Referral:
+    """Return the referral that a row holds."""
     row: Any = load(value)
     to_key, commitment, stage, changed_at_s = row
     return Referral(from_key, to_key, commitment, Stage(stage), changed_at_s)
