@@ -11,9 +11,12 @@ from tests.consortium import NAMES, consortium_genesis
 from tests.sim.story import Story
 from yilian.base.codec import decode, encode
 from yilian.base.digests import sha256
+from yilian.engines import store
 from yilian.engines.cometbft.snapshots import NEW, Retention, Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.faults import DiskFailed
+from yilian.engines.protocol import Block
+from yilian.engines.recent import Recent
 from yilian.engines.replica import Replica
 from yilian.engines.store import Store
 from yilian.ledger import Frontier, chunks, describe, lthash, parse_manifest, snapshots
@@ -292,3 +295,58 @@ def test_the_last_block_before_a_time_is_found_though_the_first_blocks_are_not_h
     at = [(genesis.started_at_s + time_s) * 1_000 for time_s in (3, 4, 11, 20, 31)]
     assert [copy.last_before(time_ms, copy.chain.height) for time_ms in at] == [0, 3, 4, 4, 6]
     copy.close()
+
+
+# -- what a running validator holds
+
+
+def test_the_write_ahead_log_that_a_long_reader_let_grow_is_cut_again(giver, genesis, monkeypatch):
+    monkeypatch.setattr(store, "WAL_SIZE_BYTES_KEPT", 100_000)
+    monkeypatch.setattr(store, "_WAL_PAGES_MAX", 10)
+    folder = giver.path.parent
+    giver.close()
+    again = opened(folder, genesis)
+    log, number = giver.path.with_name("ledger.sqlite-wal"), 0
+
+    def go_on():
+        nonlocal number
+        number += 1
+        now_s = genesis.started_at_s + 100 + number
+        again.advance(now_s * 1_000, [Story(genesis.network_id, NAMES, random.Random(number)).register(now_s)])
+
+    with again.at_one_moment():
+        while log.stat().st_size < 300_000:
+            go_on()
+    for _ in range(8):  # enough for a checkpoint, and for the log to begin anew
+        go_on()
+    assert log.stat().st_size <= 100_000
+    again.close()
+
+
+def of_size(height, count):
+    return Block(height, 0, "", b"", 0, b"", (b"t",) * count, (), ())
+
+
+def test_recent_blocks_are_bounded_by_number_and_by_what_they_hold():
+    many, large = Recent(), Recent()
+    for height in range(1, 41):
+        assert many.keep(of_size(height, 1)).height == height
+        large.keep(of_size(height, 4_000))
+    assert [height for height in range(1, 41) if many.get(height)] == list(range(25, 41))
+    assert [height for height in range(1, 41) if large.get(height)] == [38, 39, 40]
+    large.keep(of_size(40, 4_000))  # again: counted once
+    assert [height for height in range(1, 41) if large.get(height)] == [38, 39, 40]
+    large.keep(of_size(41, 50_000))  # larger than all that may be: alone
+    assert [height for height in range(1, 42) if large.get(height)] == [41]
+    large.keep(of_size(42, 1))
+    assert [height for height in range(1, 43) if large.get(height)] == [42]
+
+
+def test_a_follower_that_is_behind_is_read_few_large_blocks_at_a_time(giver, monkeypatch):
+    sizes = [len(row.body) for row in giver._store.blocks(0, HEIGHT)]
+    giver._recent = Recent()
+    assert [block.height for block in giver.blocks(0)] == [1, 2, 3]
+    monkeypatch.setattr(store, "BLOCKS_SIZE_BYTES", sizes[0] + 1)
+    assert [block.height for block in giver.blocks(0)] == [1, 2]
+    monkeypatch.setattr(store, "BLOCKS_SIZE_BYTES", 1)
+    assert [[block.height for block in giver.blocks(since)] for since in range(4)] == [[1], [2], [3], []]

@@ -21,6 +21,7 @@ from yilian.contracts import directory
 from yilian.contracts.access import tags_of_day
 from yilian.engines.faults import RulesMissing, StoreCorrupt, WrongNetwork
 from yilian.engines.protocol import Block, Committed, Entry
+from yilian.engines.recent import Recent
 from yilian.engines.rows import equivocator_in, marker_of, row_of
 from yilian.engines.store import POSITION_BITS, BlockRow, Change, DayRow, Row, Store, prefix_of
 from yilian.engines.tiles import Tiles, joined, peaks
@@ -48,7 +49,6 @@ _HORIZON, _BEGAN = "horizon", "began"
 ADDRESS_SIZE = 20  # of a validator, as ADR-0013 has it
 _BLOCKS_AT_ONCE = 16  # read for a follower in one query
 _PLACES_AT_ONCE = 256
-_BLOCKS_KEPT = 16  # parsed blocks in memory: what was just committed is what receipts ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,11 @@ class Replica:
         self._cache = Cache()
         self._moment = Moment()
         self._tiles = Tiles(store.tile, chain.log.size)
-        self._recent: dict[int, Block] = {}
-        self._horizon = int.from_bytes(store.fact(_HORIZON) or b"", "big")  # leaves before it are not here: a snapshot stands for them
-        self._began = int.from_bytes(store.fact(_BEGAN) or b"", "big")
+        self._recent = Recent()
+        self.missing = int.from_bytes(
+            store.fact(_HORIZON) or b"", "big"
+        )  # so many first leaves are not here yet: a snapshot stands for them
+        self.began = int.from_bytes(store.fact(_BEGAN) or b"", "big")  # the snapshot's height: blocks up to it were decided elsewhere
         self._growing = threading.Lock()  # held by who writes: a block, or what came before a snapshot
         if root_at(self._tiles, chain.log.size) != chain.log.root():
             raise StoreCorrupt(store.path, "the log's nodes do not give its root")
@@ -176,7 +178,7 @@ class Replica:
             )
         self._cache.replace(applied.writes)
         self._moment = after
-        self._keep(block)
+        self._recent.keep(block)
         self._final = View(chain, after, self._cache, self._store.get, self._store.scan)
         return block
 
@@ -210,7 +212,7 @@ class Replica:
         change = Change(chain.encoded(), {}, marker, [], self._tiles.grow(peaks(chain.log)))
         facts = {_HORIZON: chain.log.size.to_bytes(8, "big"), _BEGAN: chain.height.to_bytes(8, "big")}
         self._store.commit(change, facts, is_adopting=True)
-        self._horizon, self._began = chain.log.size, chain.height
+        self.missing, self.began = chain.log.size, chain.height
         self._cache, self._moment = Cache(), after
         view = View(chain, after, self._cache, self._store.get, self._store.scan)
         self._final = View(replace(chain, keys=directory.key_table(view)), after, self._cache, self._store.get, self._store.scan)
@@ -218,16 +220,6 @@ class Replica:
     def last_before(self, time_ms: int, until_height: int) -> int:
         """Return the last height up to `until_height` whose block is older than `time_ms`; 0 if there is none."""
         return self._store.last_before(time_ms, until_height)
-
-    @property
-    def missing(self) -> int:
-        """How many of the log's first leaves are not here yet: those before the snapshot with which this copy began."""
-        return self._horizon
-
-    @property
-    def began(self) -> int:
-        """The height of the snapshot with which this copy began, 0 if it began with genesis. Blocks up to it were decided elsewhere."""
-        return self._began
 
     def take_in(self, table: str, rows: Sequence[Row]) -> None:
         """Take whole rows of what came before the snapshot; nothing of it is shown before `completed`.
@@ -246,8 +238,8 @@ class Replica:
             whole = [(key, joined(theirs, self._store.tile_or_none(key))) for key, theirs in shared.items()]
             self._store.take_in("tiles", whole, {_HORIZON: None})
             self._tiles = Tiles(self._store.tile, self.chain.log.size)  # none that was remembered in parts
-            self._recent = {}
-            self._horizon = 0
+            self._recent = Recent()
+            self.missing = 0
 
     def at_one_moment(self) -> AbstractContextManager[tuple[bytes, Iterator[tuple[bytes, bytes]]]]:
         """Give the chain and the state's rows in key order as they are now, whatever is committed meanwhile."""
@@ -276,17 +268,17 @@ class Replica:
 
     def block(self, height: int) -> Block | None:
         """Return one final block; None above the latest final height."""
-        if height > self.chain.height or (self._horizon and height < self._began):
+        if height > self.chain.height or (self.missing and height < self.began):
             return None
         kept = self._recent.get(height)
         if kept is not None:
             return kept
         row = self._store.block(height)
-        return None if row is None else self._keep(self._parsed(row))
+        return None if row is None else self._recent.keep(self._parsed(row))
 
     def blocks(self, since_height: int) -> list[Block]:
         """Return the next few final blocks above `since_height`; none at the end. While the first ones are missing, those after them."""
-        since_height = max(since_height, self._began) if self._horizon else since_height
+        since_height = max(since_height, self.began) if self.missing else since_height
         until = min(self.chain.height, since_height + _BLOCKS_AT_ONCE)
         recent = [self._recent.get(height) for height in range(since_height + 1, until + 1)]
         fresh = [block for block in recent if block is not None]  # who follows closely asks for what was just committed
@@ -312,16 +304,20 @@ class Replica:
 
     def entry(self, index: int) -> Entry | None:
         """Return the leaf at `index`; None if the final log is not that long."""
-        if not self._horizon <= index < self.chain.log.size:
+        if not self.missing <= index < self.chain.log.size:
             return None
         row = self._store.block_of_leaf(index)
         if row is None:
             return None
-        block = self._recent.get(row.height) or self._keep(self._parsed(row))
+        block = self._recent.get(row.height) or self._recent.keep(self._parsed(row))
         entries = [data for data, each in zip(block.transactions, block.results, strict=True) if each.index is not None]
         leaves = [*block.system_leaves, *entries]
         data = leaves[index - (block.log_size - len(leaves))]
         return Entry(index, leaf_hash(data), data, block.height, block.time_ms)
+
+    def node(self, level: int, index: int) -> bytes:
+        """Return the hash of a full subtree of the log."""
+        return self._tiles.node(level, index)
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
         """Return the audit path of leaf `index` in the final log's first `size` leaves."""
@@ -332,13 +328,13 @@ class Replica:
     def consistency(self, old_size: int, new_size: int) -> list[bytes]:
         """Return the proof that the first `new_size` leaves begin with the first `old_size`."""
         self._require_final(new_size)
-        self._require_held(old_size or self._horizon)
+        self._require_held(old_size or self.missing)
         return consistency(self._tiles, old_size, new_size)
 
     def log_root(self, size: int) -> bytes:
         """Return the root of the first `size` leaves."""
         self._require_final(size)
-        self._require_held(size or self._horizon)
+        self._require_held(size or self.missing)
         return root_at(self._tiles, size)
 
     def access_tags(self, day: int) -> tuple[bytes, ...]:
@@ -372,18 +368,12 @@ class Replica:
         """Let go of the files."""
         self._store.close()
 
-    def _keep(self, block: Block) -> Block:
-        if len(self._recent) >= _BLOCKS_KEPT:
-            self._recent = {}
-        self._recent[block.height] = block
-        return block
-
     def _require_final(self, size: int) -> None:
         if not 0 <= size <= self.chain.log.size:
             raise ValueError(f"the final log has {self.chain.log.size} leaves, not {size}")
 
     def _require_held(self, at: int) -> None:
-        if at < self._horizon:
+        if at < self.missing:
             raise NotHeld("this copy began with a snapshot and does not hold the log before it yet: ask another member for this proof")
 
     def _parsed(self, row: BlockRow) -> Block:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ _ROWS_AT_ONCE = 128  # one statement for many rows: the B-tree work is then done
 _CACHE_KIB = 64 * 1024  # of the writing connection
 _READ_CACHE_KIB = 8 * 1024
 _WAL_PAGES_MAX = 8_192  # 32 MiB: when to copy the write-ahead log back into the file
+WAL_SIZE_BYTES_KEPT = 64 * 1024 * 1024  # to what it is cut when it begins anew: a long reader, such as a snapshot, lets it grow
+BLOCKS_SIZE_BYTES = 4_000_000  # bodies after which a follower's read ends: two full blocks, 10 MB once they are parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class Store:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={'FULL' if is_durable else 'OFF'}")
         connection.execute("PRAGMA wal_autocheckpoint=0")
+        connection.execute(f"PRAGMA journal_size_limit={WAL_SIZE_BYTES_KEPT}")
         connection.execute(f"PRAGMA cache_size=-{cache_kib}")
         connection.execute("PRAGMA temp_store=MEMORY")
         return connection
@@ -259,9 +262,15 @@ class Store:
         return BlockRow(*row) if row is not None else None
 
     def blocks(self, since_height: int, until_height: int) -> list[BlockRow]:
-        """Return the blocks above `since_height` up to and with `until_height`."""
-        rows = self._all("SELECT * FROM blocks WHERE height > ? AND height <= ? ORDER BY height", (since_height, until_height))
-        return [BlockRow(*row) for row in rows]
+        """Return the blocks above `since_height` up to and with `until_height`; the first ones, where all are large."""
+        query = "SELECT * FROM blocks WHERE height > ? AND height <= ? ORDER BY height"
+        found: list[BlockRow] = []
+        with self._reading, self._guarded(), closing(self._reader.execute(query, (since_height, until_height))) as rows:
+            for row in rows:
+                found.append(BlockRow(*row))
+                if sum(len(each.body) for each in found) >= BLOCKS_SIZE_BYTES:
+                    break
+        return found
 
     def places(self, ids: Sequence[bytes], *, is_writer: bool = False) -> dict[int, list[int]]:
         """Return where transactions whose ids begin like these are: prefix -> places, ascending. The writing thread has warm pages."""
@@ -310,7 +319,7 @@ class Store:
     def dump(self, table: str, columns: str) -> Iterator[tuple[object, ...]]:
         """Yield every row of a table in the order of its key, through a connection of its own."""
         with self._guarded():
-            connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
+            connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, check_same_thread=False)
             try:
                 yield from connection.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2")  # noqa: S608 - our own constants
             finally:
