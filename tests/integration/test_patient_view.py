@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.release_worlds import HOLDER, a_request_id, ward
-from yilian.base.chartlogs import LogAnswer, OwnCare
+from tests.release_worlds import HOLDER, SYSTEM, a_request_id, ward
+from yilian.base.chartlogs import LogAnswer, OwnCare, sign_head
+from yilian.base.digests import sha256
 from yilian.base.handovers import LogRequest
 from yilian.base.shapes import pack, unpack
 from yilian.base.times import DAY_S, month_of
@@ -66,6 +67,51 @@ async def test_a_log_with_grants_own_readings_and_an_unused_grant_is_whole(here,
     assert found == []
     assert [(line.basis.name, line.number) for line in lines] == [("GRANT", 0), ("GRANT", 1), ("GRANT", 2), ("PATIENT", 0)]
     assert all(line.audit_event is not None and line.is_lawful for line in lines)
+
+
+async def in_emergency(here, patient):
+    handle = f"/fhir/Patient/$emergency?identifier={SYSTEM}%7C{patient.number}"
+    received = await here.ask(here.signed(handle, None, purpose="ETREAT", reason="unconscious, no papers"))
+    assert received.status == 200
+    return received.entry_index
+
+
+async def older_than_its_enrolment(here):
+    """Return a patient who was read in an emergency, and the entry's index; he enrols two months later."""
+    patient = here.person("old")
+    index = await in_emergency(here, patient)
+    here.clock.go(62 * DAY_S)
+    await anchoring.tick(here.holder)
+    await here.enrol(patient)
+    return patient, index
+
+
+async def test_an_emergency_of_a_month_before_the_enrolment_is_in_the_log_and_asked_for_once(here):
+    patient, index = await older_than_its_enrolment(here)
+    months = [month_of(here.now_s) + n for n in (-2, -1, 0)]
+    assert list(patient.wallet.months_due(patient.state, HOLDER, here.now_s)) == months
+    found, lines = await checked(here, patient)
+    assert (found, [(line.index, line.month, line.basis.name) for line in lines]) == ([], [(index, months[0], "EMERGENCY")])
+    assert list(patient.wallet.months_due(patient.state, HOLDER, here.now_s)) == months[-1:]  # the months before were found whole
+    found, lines = await checked(here, patient)
+    assert (found, lines) == ([], ())
+    assert [seen.month for seen in patient.state.chart(HOLDER).heads] == months
+
+
+async def test_a_holder_that_hides_an_emergency_of_before_the_enrolment_is_found_out(here, monkeypatch):
+    patient, _ = await older_than_its_enrolment(here)
+    shown = await answers(here, patient)
+    assert [len(one.entries) for one in shown] == [1, 0, 0]
+    secret, pair = here.holder.keys.month_key(here.holder.charts.of_patient("old").id, shown[0].month), here.holder.keys.node_key
+    key = patient.wallet.relationship_key(patient.state, HOLDER)
+    head = sign_head(pair, here.network, key, (shown[0].month, sha256(secret)), 0, shown[0].head.height)
+    hidden = replace(shown[0], entries=(), head=head)
+    before = list(patient.wallet.months_due(patient.state, HOLDER, here.now_s))
+    found, lines = await checked(here, patient, (hidden, *shown[1:]))
+    assert ([(name, facts["number"]) for name, facts in found], lines) == ([("ABSENCE_NOT_SHOWN", 0)], ())  # it cannot show that
+    found, _ = await checked(here, patient, shown[1:])
+    assert [name for name, _ in found] == ["MONTH_NOT_SHOWN"]
+    assert list(patient.wallet.months_due(patient.state, HOLDER, here.now_s)) == before  # what was not found whole is asked for again
 
 
 async def test_a_log_is_whole_over_days_that_have_closed_and_the_next_one(here, lan):

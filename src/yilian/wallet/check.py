@@ -80,11 +80,11 @@ class LogReport:
 
 
 def check_log(question: Question, answers: Sequence[LogAnswer]) -> LogReport:
-    """Check the answers of one holder, months ascending, from the month of enrolment to the running one."""
+    """Check the answers of one holder, months ascending, of every month that is due."""
     chart = question.chart
     evidence = Evidence(question.members, chart.holder, question.now_s, question.seen)
     months = [answer.month for answer in answers]
-    due = months_due(chart.since_s, question.now_s)
+    due = months_due(chart, question.members.since_s, question.now_s)
     for answer in answers:
         if answer.holder != chart.holder or months.count(answer.month) != 1 or answer.month not in due:
             evidence.find(Fault.NOT_READABLE, holder=chart.holder, what=f"answer of {answer.holder} for {month_text(answer.month)}")
@@ -280,6 +280,10 @@ def _message(proven: Proven) -> Any:  # noqa: ANN401 - one of the messages of co
         return None  # in the log by other rules than ours: `strangers` names it
 
 
-def months_due(from_s: int, now_s: int) -> range:
-    """Return the months to ask for, from an instant to now."""
-    return range(month_of(from_s), month_of(now_s) + 1)
+def months_due(chart: Chart, network_since_s: int, now_s: int) -> tuple[int, ...]:
+    """Return the months to ask for, ascending: those since the enrolment, and those before it, since the network began, until they were
+    once found whole. A chart may be older than its enrolment, with emergencies in its log; only the holder knows since when.
+    """
+    enrolled, known = month_of(chart.since_s), {seen.month for seen in chart.heads}
+    before = (month for month in range(month_of(network_since_s), enrolled) if month not in known)
+    return (*before, *range(enrolled, month_of(now_s) + 1))

@@ -302,14 +302,15 @@ class Wallet:
         report = check_log(Question(self.members, chart, *known, now_s), answers)
         if not report.is_clean:
             return state, report
-        return replace(state.with_chart(replace(chart, heads=report.heads)), checkpoint=report.checkpoint), report
+        kept = tuple(seen for seen in chart.heads if seen.month not in report.months)
+        return replace(state.with_chart(replace(chart, heads=(*kept, *report.heads))), checkpoint=report.checkpoint), report
 
-    def months_due(self, state: WalletState, holder: str, now_s: int) -> range:
+    def months_due(self, state: WalletState, holder: str, now_s: int) -> tuple[int, ...]:
         """Return the months of which the holder's log is to be asked for.
 
         Refuses  NOT_ENROLLED
         """
-        return months_due(state.chart(holder).since_s, now_s)
+        return months_due(state.chart(holder), self.members.since_s, now_s)
 
     # the pieces
 
