@@ -3,6 +3,7 @@
 Which engine runs under a node is chosen where rooms are wired together, from `embedded` (one operator, this process), `remote` (follows
 another node) and `cometbft` (validators). Nothing else may know.
 Inside   `replica` (a copy of the ledger: `store`, `tiles`, `views`) is what all of them drive; `served` is what all of them answer;
+         `older` fetches what came before a snapshot;
          `verifiers` check signatures ahead; `wire` is a block as bytes; `fsck` replays a copy from genesis.
 """
 
@@ -23,7 +24,9 @@ from yilian.engines.faults import (
     WrongNetwork,
 )
 from yilian.engines.fsck import Checked, fsck, fsck_folder
+from yilian.engines.older import Lied, Older, Part, Progress, progress_in
 from yilian.engines.protocol import Block, Committed, Engine, Entry, FinalView
+from yilian.engines.replica import NotHeld
 from yilian.engines.wire import decode_block, decode_committed, encode_block, encode_committed
 
 __all__ = [
@@ -41,7 +44,12 @@ __all__ = [
     "EngineStopped",
     "Entry",
     "FinalView",
+    "Lied",
+    "NotHeld",
     "NotOrdering",
+    "Older",
+    "Part",
+    "Progress",
     "RulesMissing",
     "StoreCorrupt",
     "StoreLocked",
@@ -53,4 +61,5 @@ __all__ = [
     "encode_committed",
     "fsck",
     "fsck_folder",
+    "progress_in",
 ]

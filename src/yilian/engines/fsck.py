@@ -2,6 +2,9 @@
 
 Trusts   the genesis that it is given and the bytes of the transactions; nothing else. Every signature is checked again, every rule decides
          again, into a second copy in a folder of its own; then blocks, state, log nodes, places and closed days of both are compared.
+Begun    with a snapshot, and what came before it is still being fetched: there is nothing to replay from. Then the log is grown again from
+         the snapshot's root by the leaves since, the digest of the whole state is made again, and both must give the app hash of the last
+         block; what is missing is said, and trusted is the snapshot's app hash as it was when the copy was restored.
 """
 
 from __future__ import annotations
@@ -12,10 +15,11 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
+from yilian.base.merkle import leaf_hash
 from yilian.engines.faults import AppHashMismatch, StoreCorrupt
 from yilian.engines.protocol import Block
 from yilian.engines.replica import Replica
-from yilian.ledger import BlockHeader, Genesis
+from yilian.ledger import BlockHeader, Genesis, frontier_at, lanes_over
 
 _TABLES = {  # what a replay must give again; `facts` and `blocks` are compared block by block
     "state": "key, value",
@@ -33,6 +37,7 @@ class Checked:
     entries: int
     state_rows: int
     app_hash: bytes
+    missing: int = 0  # of the log's first leaves, which are not here yet: nothing was replayed
 
 
 def fsck(replica: Replica, workspace: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Checked:
@@ -42,6 +47,8 @@ def fsck(replica: Replica, workspace: Path | None = None, progress: Callable[[in
     Raises   StoreCorrupt, AppHashMismatch
     """
     replica.check_pages()
+    if replica.missing:
+        return _check_since(replica, progress or (lambda _height, _last: None))
     with tempfile.TemporaryDirectory(prefix="yilian-check-", dir=workspace) as folder:
         again = Replica.open(Path(folder), replica.genesis, is_durable=False)
         try:
@@ -80,6 +87,33 @@ def _compare(replica: Replica, again: Replica, progress: Callable[[int, int], No
         raise StoreCorrupt(replica.path, f"its chain row is not what {last} blocks lead to")
     rows = {table: _same_rows(replica, again, table, columns) for table, columns in _TABLES.items()}
     return Checked(last, replica.chain.log.size, rows["state"], replica.chain.app_hash)
+
+
+def _check_since(replica: Replica, progress: Callable[[int, int], None]) -> Checked:
+    """Check what a copy that began with a snapshot holds.
+
+    Raises   StoreCorrupt, AppHashMismatch
+    """
+    chain = replica.chain
+    log, height = frontier_at(replica, replica.missing), replica.began
+    for block in _all_blocks(replica):
+        entries = [data for data, each in zip(block.transactions, block.results, strict=True) if each.index is not None]
+        log, nodes = log.grown([leaf_hash(leaf) for leaf in (*block.system_leaves, *entries)])
+        height += 1
+        if (block.height, block.log_size, block.log_root) != (height, log.size, log.root()):
+            raise StoreCorrupt(replica.path, f"block {height} is missing, or its leaves do not give its log root")
+        if any(replica.node(level, index) != digest for level, index, digest in nodes):
+            raise StoreCorrupt(replica.path, f"the log's nodes are not those of the leaves of block {height}")
+        progress(height, chain.height)
+    if (height, log, lanes_over(_rows(replica))) != (chain.height, chain.log, chain.lanes):
+        raise StoreCorrupt(replica.path, "its state or its log is not that of its last block")
+    count = sum(1 for _ in replica.dump("state", "key, length(value)"))
+    return Checked(chain.height, chain.log.size, count, chain.app_hash, replica.missing)
+
+
+def _rows(replica: Replica) -> Iterator[tuple[bytes, bytes]]:
+    with replica.at_one_moment() as (_, rows):
+        yield from rows
 
 
 def _all_blocks(replica: Replica) -> Iterator[Block]:

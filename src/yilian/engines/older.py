@@ -135,21 +135,21 @@ class Older:
             self._begin_again()
             raise Lied("the blocks lead to another state than the snapshot's: the time of one of them is false", is_sender=False)
 
-    def join(self) -> None:
-        """Make one whole copy of the two; what is committed meanwhile waits for one part at a time.
+    def join(self) -> Iterator[None]:
+        """Make one whole copy of the two, a part at each step: a block that is committed meanwhile waits for one step at most.
 
         Raises   DiskFull, DiskFailed, StoreCorrupt
         """
         assert self.is_whole, "asked before"
-        shared = {}
+        shared: dict[int, bytes] = {}
         size = self._end[3]
         keys = {tile_key(band, (size >> BAND * band) // WIDTH) for band in range(-(-size.bit_length() // BAND))}
         for table, columns in _TABLES.items():
             for rows in _parts(self._copy.dump(table, columns)):
                 if table == "tiles":
                     shared.update({row[0]: row[1] for row in rows if row[0] in keys})
-                    rows = [row for row in rows if row[0] not in keys]  # noqa: PLW2901 - the rest of the same rows
-                self._replica.take_in(table, rows)
+                self._replica.take_in(table, [row for row in rows if table != "tiles" or row[0] not in keys])
+                yield
         self._replica.completed(shared)
         self.close()
         shutil.rmtree(self._folder)
@@ -162,12 +162,6 @@ class Older:
         self._copy.close()
         shutil.rmtree(self._folder)
         self._copy = Replica.open(self._folder, self._replica.genesis)
-
-
-def forget(replica: Replica) -> None:
-    """Remove what a crash left behind between joining and removing it."""
-    if not replica.missing:
-        shutil.rmtree(replica.path.parent / FOLDER, ignore_errors=True)
 
 
 def progress_in(folder: Path) -> Progress | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from yilian.ledger import Chain, Genesis, Result
+
+if TYPE_CHECKING:
+    from yilian.engines.older import Older
 
 
 class Committed(NamedTuple):
@@ -117,6 +120,17 @@ class Engine(Protocol):
 
     def daily_leaf(self, day: int) -> int | None:
         """Return the log index of the leaf that closed a day; None while it is open or before the network began."""
+
+    @property
+    def missing(self) -> int:
+        """How many of the log's first leaves are not here yet: those before the snapshot with which this copy began."""
+
+    @property
+    def began(self) -> int:
+        """The height of that snapshot, also once everything is here; 0 if the copy began with genesis."""
+
+    def older(self) -> Older:
+        """Return what takes the missing leaves; only while some are missing, and one at a time."""
 
     async def watch(self) -> NoReturn:
         """Wait until the engine cannot go on, then raise why."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 from typing import NoReturn
 
+from yilian.engines.older import Older
 from yilian.engines.protocol import Block, Committed, Entry
 from yilian.engines.replica import Replica
 from yilian.engines.views import View
@@ -95,6 +96,21 @@ class Served:
         """Return the log index of the leaf that closed a day."""
         self._require_running()
         return self.replica.daily_leaf(day)
+
+    @property
+    def missing(self) -> int:
+        """How many of the log's first leaves are not here yet."""
+        return self.replica.missing
+
+    @property
+    def began(self) -> int:
+        """The height of the snapshot with which this copy began, 0 if with genesis."""
+        return self.replica.began
+
+    def older(self) -> Older:
+        """Return what fetches the missing leaves; one at a time."""
+        self._require_running()
+        return Older(self.replica)
 
     async def watch(self) -> NoReturn:
         """Wait until the engine cannot go on, then raise why."""

@@ -13,7 +13,8 @@ from yilian.ledger.daily import ClosedDay, DailyLeaf, access_root, parse_daily_l
 from yilian.ledger.equivocation import Equivocation, parse_equivocation
 from yilian.ledger.genesis import Founder, Genesis, parse_genesis
 from yilian.ledger.history import MEMBERSHIP, History, is_quorum, validators
-from yilian.ledger.log import Frontier, Node, NodeStore, consistency, inclusion, root_at
+from yilian.ledger.log import Frontier, Node, NodeStore, consistency, frontier_at, inclusion, root_at
+from yilian.ledger.lthash import lanes_over
 from yilian.ledger.membership import Item, Membership, NotProven, Verified
 from yilian.ledger.nonces import RESTART_SKIP, WINDOW, highest_spent
 from yilian.ledger.overlay import Overlay, Rows
@@ -79,9 +80,11 @@ __all__ = [
     "chunks",
     "consistency",
     "describe",
+    "frontier_at",
     "highest_spent",
     "inclusion",
     "is_quorum",
+    "lanes_over",
     "open_receipt",
     "parse_answer",
     "parse_chain",

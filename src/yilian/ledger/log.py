@@ -93,6 +93,16 @@ def root_at(store: NodeStore, size: int) -> bytes:
     return _subtree(store, 0, size) if size else EMPTY_ROOT
 
 
+def frontier_at(store: NodeStore, size: int) -> Frontier:
+    """Return the frontier of the first `size` leaves."""
+    peaks, start = [], 0
+    for level in reversed(range(size.bit_length())):
+        if size >> level & 1:
+            peaks.append(store.node(level, start >> level))
+            start += 1 << level
+    return Frontier(size, tuple(peaks))
+
+
 def _split(size: int) -> int:
     """Return the largest power of two smaller than `size`."""
     return 1 << ((size - 1).bit_length() - 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import shake_128
+from itertools import islice
 
 import cbor2
 import numpy as np
@@ -28,6 +29,14 @@ _ROWS_AT_ONCE = 64  # added up at once: their elements, 128 KiB, stay in a core'
 def changed(lanes: bytes, removed: Iterable[Row], added: Iterable[Row]) -> bytes:
     """Return the lanes after some rows went and others came; order does not matter."""
     return (np.frombuffer(lanes, dtype=_LANE) + _sum(list(added)) - _sum(list(removed))).tobytes()
+
+
+def lanes_over(rows: Iterable[Row]) -> bytes:
+    """Return the lanes of a whole state, of which only a few rows are in memory at once."""
+    lanes, left = EMPTY, iter(rows)
+    while part := list(islice(left, _ROWS_AT_ONCE)):
+        lanes = changed(lanes, [], part)
+    return lanes
 
 
 def digest(lanes: bytes) -> bytes:

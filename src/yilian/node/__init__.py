@@ -5,7 +5,7 @@ Works with   `member` (the node), `settings` (its folder), `journal` and `schema
 Does         `enrolment`, `release` (with `right`, `emergency`, `reading`, `offering`, `releases`, `lanes`), `requesting`, `wallets`,
              `ownuse`; `ownreading`, `patientlog`, `notices` (the patient's own view); `receipts`, `anchoring`; `referring` (with
              `referral_*`, `postbox`, `subscriptions`), `examinations`, `assessing`.
-Remembers    `aftermath`, `housekeeping`: what must not be forgotten; `handedkeys`: what may be.
+Remembers    `aftermath`, `housekeeping`: what must not be forgotten; `older`: what came before this member; `handedkeys`: what may be.
 Modules are doors as well: `from yilian.node import release` names a use case as a regulator would.
 """
 
@@ -23,6 +23,7 @@ from yilian.node import (
     handedkeys,
     limits,
     notices,
+    older,
     ownreading,
     ownuse,
     patientlog,
@@ -75,6 +76,7 @@ __all__ = [
     "join",
     "limits",
     "notices",
+    "older",
     "number_and_name",
     "opened",
     "ownreading",

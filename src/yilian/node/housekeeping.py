@@ -25,6 +25,16 @@ STARTS: Final[list[Duty]] = []
 """What every node does once, before it answers anybody."""
 
 
+ALONGSIDE: Final[list[Duty]] = []
+"""What every node does in the background from its start to its end, each in a task of its own."""
+
+
+def alongside(work: Duty) -> Duty:
+    """Add what runs beside everything else until it is done or the node ends."""
+    ALONGSIDE.append(work)
+    return work
+
+
 def duty(work: Duty) -> Duty:
     """Add a duty: called whenever the node is woken, it carries out what its rows say and returns."""
     DUTIES.append(work)
@@ -45,6 +55,7 @@ class Housekeeping:
     _task: asyncio.Task[None] | None = None
     _node: Node | None = None
     _timer: asyncio.TimerHandle | None = None
+    _beside: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self, node: Node) -> None:
         """Do what is done on start, then begin."""
@@ -52,6 +63,7 @@ class Housekeeping:
         for work in STARTS:
             await work(node)
         self._task = asyncio.get_running_loop().create_task(self._run(node))
+        self._beside = [asyncio.get_running_loop().create_task(_beside(work, node)) for work in ALONGSIDE]
         self.wake()
 
     def wake(self) -> None:
@@ -77,15 +89,23 @@ class Housekeeping:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        await self._end(self._beside)
         if self._task is not None:
-            task, self._task = self._task, None
-            task.cancel()
-            await asyncio.wait([task])
-            if not task.cancelled():
-                task.result()  # it ended by itself: a defect of ours, told to who stops the node
+            await self._end([self._task])
+            self._task = None
         if self._node is not None:
             await _attempt(self._node)
             self._node = None
+
+    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()  # it ended by itself; if of a defect of ours, who stops the node is told
+        self._beside = [task for task in self._beside if task not in tasks]
 
     async def _run(self, node: Node) -> None:
         while True:
@@ -94,6 +114,10 @@ class Housekeeping:
             if not await _attempt(node):
                 await asyncio.sleep(PAUSE_S)
                 self._wanted.set()
+
+
+async def _beside(work: Duty, node: Node) -> None:
+    await work(node)
 
 
 async def _attempt(node: Node) -> bool:

@@ -17,7 +17,7 @@ from yilian.base.codec import Malformed, load
 from yilian.base.kinds import StateView
 from yilian.base.times import day_of
 from yilian.contracts import access, directory
-from yilian.engines import Block, Entry
+from yilian.engines import Block, Entry, NotHeld
 from yilian.ledger import (
     Checkpoint,
     Consistency,
@@ -50,9 +50,12 @@ _OK: Final = 200
 def own_checkpoint(node: Node, height: int) -> Checkpoint:
     """Return this member's signature on the log's root at a height.
 
-    Refuses  NOT_FINAL_YET
+    Only of blocks that this copy decided when they were made: of those before its snapshot it has heights and times from others (ADR-0122).
+
+    Refuses  NOT_FINAL_YET, RECEIPT_NOT_AVAILABLE
     """
     block = _block(node, height)
+    demand(height > node.engine.began, No.RECEIPT_NOT_AVAILABLE, height=height)
     log = (block.log_size, block.log_root)
     return sign_checkpoint(node.keys.vault.receipt_key, node.id, node.network, log, height, block.time_ms // 1_000)
 
@@ -134,7 +137,10 @@ def consistency(node: Node, old_size: int, new_size: int) -> list[bytes]:
     Refuses  NOT_FINAL_YET
     """
     demand(0 <= old_size <= new_size <= node.engine.read().chain.log.size, No.NOT_FINAL_YET, size=new_size)
-    return node.engine.consistency(old_size, new_size)
+    try:
+        return node.engine.consistency(old_size, new_size)
+    except NotHeld as error:  # this copy began with a snapshot and lacks what came before still
+        raise NodeRefused(No.NOT_FINAL_YET, size=old_size) from error
 
 
 def latest(node: Node) -> int:
@@ -312,7 +318,7 @@ def _consistency(node: Node, sizes: set[int], pinned_size: int | None) -> tuple[
         return ()
     demand(0 < pinned_size <= node.engine.read().chain.log.size, No.NOT_FINAL_YET, size=pinned_size)
     pairs = sorted({(min(size, pinned_size), max(size, pinned_size)) for size in sizes if size != pinned_size})
-    return tuple(Consistency(old, new, tuple(node.engine.consistency(old, new))) for old, new in pairs)
+    return tuple(Consistency(old, new, tuple(consistency(node, old, new))) for old, new in pairs)
 
 
 async def _checkpoint_of(node: Node, member: directory.Member, height: int) -> Checkpoint:

@@ -1,7 +1,8 @@
 """The ledger to read and to order through, for nodes that follow this one. Public: it names members and one-time keys, nothing more.
 
 GET  /network/genesis                  the network's first word (CBOR)
-GET  /network/blocks?since=H[&follow]  frames: u32 big-endian length, then a block as `engines` writes it; with `follow` it goes on
+GET  /network/blocks?since=H[&follow]  frames: u32 big-endian length, then a block as `engines` writes it; with `follow` it goes on,
+                                       with `limit=N` it ends after N blocks or BLOCKS_SIZE_BYTES_MAX, whichever is sooner
 POST /network/transactions             a transaction -> what became of it, as `engines` writes it
 GET  /network/members                  the directory (JSON)
 GET  /network/state/{key}              a signed state answer at the latest final height (CBOR)
@@ -35,6 +36,8 @@ BEGINNING_LENGTH_MIN: Final = 2  # who asks knows of a grant: one in 65,536 begi
 GRANTS_MAX: Final = 16
 HEIGHT_MAX: Final = 2**62
 HEIGHT_DIGITS_MAX: Final = 19
+LIMIT_DIGITS_MAX: Final = 3
+BLOCKS_SIZE_BYTES_MAX: Final = 4_000_000  # about what one block of a busy consortium may take
 STREAMS_MAX: Final = 64  # of one address at once: a member needs one, and a region of tens of members may share a machine
 
 
@@ -48,15 +51,37 @@ async def blocks(request: Request) -> Response:
     text = request.query_params.get("since", "0")
     if not (text.isascii() and text.isdigit() and len(text) <= HEIGHT_DIGITS_MAX and int(text) < HEIGHT_MAX):
         raise NodeRefused(No.NOT_UNDERSTOOD)
+    node = node_of(request)
+    if int(text) < node.engine.began and node.engine.missing:  # this copy began with a snapshot: others have what came before
+        raise NodeRefused(No.NOT_FINAL_YET, height=node.engine.began)
+    if "limit" in request.query_params:
+        said = request.query_params["limit"]
+        if not (said.isascii() and said.isdigit() and 0 < len(said) <= LIMIT_DIGITS_MAX):
+            raise NodeRefused(No.NOT_UNDERSTOOD)
+        some = await asyncio.to_thread(_some, node, int(text), int(said))
+        return Response(some, media_type="application/octet-stream", headers=NO_STORE)
     is_followed = "follow" in request.query_params
     streams: Counter[str] = request.app.state.streams
     address = address_of(request)
     if is_followed and streams[address] >= STREAMS_MAX:
         raise NodeRefused(No.TOO_MANY_REQUESTS, streams_max=STREAMS_MAX)
-    frames = _frames(node_of(request), int(text), request.app.state.closing, is_followed=is_followed)
+    frames = _frames(node, int(text), request.app.state.closing, is_followed=is_followed)
     if is_followed:
         frames = _counted(frames, streams, address)
     return StreamingResponse(frames, media_type="application/octet-stream", headers=NO_STORE)
+
+
+def _some(node: Node, since_height: int, limit: int) -> bytes:
+    """Return the frames of at most `limit` blocks."""
+    frames = b""
+    for height in range(since_height + 1, since_height + 1 + limit):
+        block = node.engine.block(height)
+        if block is None:
+            break
+        frames += _frame(encode_block(block))
+        if len(frames) > BLOCKS_SIZE_BYTES_MAX:
+            break
+    return frames
 
 
 async def _counted(frames: AsyncGenerator[bytes, None], streams: Counter[str], address: str) -> AsyncGenerator[bytes, None]:
