@@ -187,7 +187,9 @@ def test_a_change_is_there_as_a_whole(store, tmp_path):
     days = [DayRow(7, 3, b"t" * 32)]
     store.commit(Change(b"chain", writes, block_row(1, 130), ids, {5: bytes(TILE_SIZE_BYTES)}, days), {"genesis": b"g"})
     store.commit(Change(b"chain 2", {b"\x00": None, b"\x01": b"other"}, block_row(2, 131), [ids[0]]))
-    assert (store.get(b"\x00"), store.get(b"\x01"), store.get(b"\x02"), store.get_for_writer(b"\x02")) == (
+    with store.at_once() as fetch:
+        of_writer = fetch(b"\x02")
+    assert (store.get(b"\x00"), store.get(b"\x01"), store.get(b"\x02"), of_writer) == (
         None,
         b"other",
         b"\x02" * 3,

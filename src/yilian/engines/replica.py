@@ -79,9 +79,7 @@ class Replica:
         self._moment = Moment()
         self._tiles = Tiles(store.tile, chain.log.size)
         self._recent = Recent()
-        self.missing = int.from_bytes(
-            store.fact(_HORIZON) or b"", "big"
-        )  # so many first leaves are not here yet: a snapshot stands for them
+        self.missing = int.from_bytes(store.fact(_HORIZON) or b"", "big")  # so many first leaves are not here yet, but a snapshot
         self.began = int.from_bytes(store.fact(_BEGAN) or b"", "big")  # the snapshot's height: blocks up to it were decided elsewhere
         self._growing = threading.Lock()  # held by who writes: a block, or what came before a snapshot
         if root_at(self._tiles, chain.log.size) != chain.log.root():
@@ -138,11 +136,12 @@ class Replica:
 
         Raises   RulesMissing
         """
-        view = WriterView(self._cache, self._store.get_for_writer, self._store.scan)
-        try:
-            applied = apply(view, self.chain, header, transactions, known)
-        except VersionMissing as why:
-            raise RulesMissing(str(why)) from why
+        with self._growing, self._store.at_once() as fetch:
+            view = WriterView(self._cache, fetch, self._store.scan)
+            try:
+                applied = apply(view, self.chain, header, transactions, known)
+            except VersionMissing as why:
+                raise RulesMissing(str(why)) from why
         return Decided(tuple(transactions), applied, {key: view.read.get(key) for key in applied.writes})
 
     def commit(self, decided: Decided) -> Block:
@@ -247,7 +246,8 @@ class Replica:
 
     def checkpoint(self) -> None:
         """Bring the store's write-ahead log into its file."""
-        self._store.checkpoint()
+        with self._growing:
+            self._store.checkpoint()
 
     # -- what is final: any thread
 

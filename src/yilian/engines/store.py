@@ -215,12 +215,18 @@ class Store:
 
     # -- reading through the writing connection: the writing thread only, its pages are warm
 
-    def get_for_writer(self, key: bytes) -> bytes | None:
-        """Return the value at `key` in the state."""
-        try:
-            row = self._writer.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
-        except sqlite3.Error as error:
-            raise stopped_by(error, self.path) from error
+    @contextmanager
+    def at_once(self) -> Iterator[Callable[[bytes], bytes | None]]:
+        """Give what reads the state's value at a key. All reads are of one SQLite transaction: a lock for each was 2.9 us of its 6.6 us."""
+        with self._guarded():
+            self._writer.execute("BEGIN")
+            try:
+                yield self._value_for_writer
+            finally:
+                self._writer.execute("COMMIT")
+
+    def _value_for_writer(self, key: bytes) -> bytes | None:
+        row = self._writer.execute("SELECT value FROM state WHERE key = ?", (key,)).fetchone()
         return row[0] if row is not None else None
 
     # -- reading: any thread
