@@ -14,6 +14,7 @@ Peer     none here.
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import json
 import os
@@ -40,6 +41,8 @@ from yilian.base.transaction import Header, sign
 from yilian.contracts import consent
 from yilian.engines.cometbft import Rpc, Seat, Unreachable, read_ports, write_home
 from yilian.engines.cometbft.items import pack
+from yilian.engines.cometbft.settings import address
+from yilian.engines.consortium import trusted
 from yilian.engines.replica import Replica
 from yilian.ledger import Founder, Genesis, parse_genesis
 from yilian.ledger.nonces import RESTART_SKIP
@@ -52,6 +55,7 @@ AHEAD = 12_000  # sent and not yet final: fewer than what the validator remember
 MORE = 10_000  # after a restart
 VALIDATOR = str(Path(__file__).with_name("validator.py"))
 LOOK_S = 0.05
+JOIN_EVERY = 20  # blocks between snapshots while somebody joins
 PATIENCE_S = 120.0
 WIDTH = 40  # of the progress bar
 
@@ -85,11 +89,11 @@ class Sender:
 class Running:
     """A validator's process, and the way to its CometBFT."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *words: str) -> None:
         """Start it and wait until it has opened its ledger."""
         self.folder = folder
         self.started = time.monotonic()
-        command = [sys.executable, VALIDATOR, "serve", str(folder)]
+        command = [sys.executable, VALIDATOR, "serve", str(folder), *words]
         self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.rpc = Rpc(read_ports(folder).rpc)
         self.opened = self._hear()
@@ -192,18 +196,30 @@ def home(kept: Path | None) -> Iterator[Path]:
 
 
 def found(folder: Path) -> None:
-    """Write the home of a network's only validator; the other members carry."""
-    ports = free_ports(2)
-    seat = Seat(member(0), "127.0.0.1", *ports, digest("peer", 0), key(member(0), "consensus").seed)
+    """Write the home of a network's only validator; the other members carry, and one of them joins later."""
+    seat = drawn(0)
     founders = []
     for number in range(CARRIERS):
         name = member(number)
         keys = (key(name, "node").public_key, member_public(digest(name, "sealing") * 3), key(name, "receipt").public_key)
-        founders.append(Founder(name, ("hospital",), name, "", *keys, 0 if number else 1, None if number else seat.consensus_key))
+        founders.append(Founder(name, ("hospital",), name, "", *keys, 0 if number else 1, key(name, "consensus").public_key))
     genesis = Genesis(int(time.time()), "", tuple(founders), PARAMETERS)
     folder.mkdir(parents=True, exist_ok=True)
     write_home(folder, genesis, seat, [])
     (folder / "genesis.cbor").write_bytes(genesis.encoded())
+
+
+def drawn(number: int) -> Seat:
+    """Return a member's seat on ports of this machine that are free now."""
+    p2p_port, rpc_port = free_ports(2)
+    return Seat(member(number), "127.0.0.1", p2p_port, rpc_port, key(member(number), "consensus").seed)
+
+
+def peer_of(folder: Path) -> str:
+    """Return the peer that a home's own files make it."""
+    kept = json.loads((folder / "validator/config/node_key.json").read_text())["priv_key"]["value"]
+    ports = read_ports(folder)
+    return f"{address(base64.b64decode(kept)[32:]).hex()}@{ports.p2p_host}:{ports.p2p}"
 
 
 def run(entries: int = 1_000_000, kept: Path | None = None) -> Iterator[Figure]:
@@ -214,6 +230,7 @@ def run(entries: int = 1_000_000, kept: Path | None = None) -> Iterator[Figure]:
         yield from _restarted(folder, at)
         yield from _killed(folder, at)
         yield from _restored(folder, at)
+        yield from _joined(folder, at)
 
 
 def _fed(folder: Path, entries: int, at: str) -> Iterator[Figure]:
@@ -289,6 +306,31 @@ def _restored(folder: Path, at: str) -> Iterator[Figure]:
     yield Figure(f"network1.restore_s_{at}", said["took_s"], "s to check and take in a snapshot")
     yield Figure(f"network1.restore_memory_mb_{at}", said["peak_mb"], "MB, the peak meanwhile", "<= 300")
     shutil.rmtree(taken)
+
+
+def _joined(folder: Path, at: str) -> Iterator[Figure]:
+    running = Running(folder, str(JOIN_EVERY))
+    sender = running.sender()
+    running.answers(sender)
+    rpc = f"127.0.0.1:{read_ports(folder).rpc}"
+    trust = trusted([rpc, rpc])
+    while not list((folder / "snapshots").glob("*/manifest")):
+        running.feed(sender, BATCH)
+    with tempfile.TemporaryDirectory(prefix=".bench-", dir=Path(__file__).parent) as fresh:
+        home = Path(fresh)
+        write_home(home, parse_genesis((folder / "genesis.cbor").read_bytes()), drawn(1), [peer_of(folder)], trust)
+        shutil.copy(folder / "genesis.cbor", home)
+        newcomer = Running(home)
+        while (stands := newcomer.ask("stand"))["entries"] < running.ask("stand")["entries"]:
+            assert time.monotonic() - newcomer.started < PATIENCE_S, stands
+            time.sleep(LOOK_S)
+        yield Figure(
+            f"network1.join_s_{at}", time.monotonic() - newcomer.started, "s until a newcomer by state sync has every entry's effect"
+        )
+        yield Figure(f"network1.join_memory_mb_{at}", stands["peak_mb"], "MB, the newcomer's peak", "<= 300")
+        newcomer.end()
+    running.end()
+    shutil.rmtree(folder / "snapshots")
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """A validator in a process of its own that does nothing but validate: what `bench.restart` starts, kills and measures.
 
-Usage    python bench/validator.py serve FOLDER        JSON objects, one a line, on standard input; answers in kind
+Usage    python bench/validator.py serve FOLDER [BLOCKS]        JSON objects, one a line, on standard input; answers in kind.
+                                                               BLOCKS are between two snapshots
          python bench/validator.py restore FOLDER SNAPSHOTS APP_HASH
 """
 
@@ -31,10 +32,10 @@ MB = 1_000_000
 class Validator:
     """One validator that does what it is told on standard input, one JSON object a line, and answers in kind."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, every: int) -> None:
         """Open the engine."""
         self.folder = folder
-        self.engine = CometBftEngine.open(folder, parse_genesis((folder / "genesis.cbor").read_bytes()), snapshot_every=NEVER)
+        self.engine = CometBftEngine.open(folder, parse_genesis((folder / "genesis.cbor").read_bytes()), snapshot_every=every)
 
     async def stand(self) -> dict[str, Any]:
         """Say where the ledger stands, and what memory it takes."""
@@ -93,9 +94,9 @@ class Validator:
         return await self.stand()
 
 
-async def serve(folder: Path) -> None:
+async def serve(folder: Path, every: int) -> None:
     """Serve until the input ends."""
-    one = Validator(folder)
+    one = Validator(folder, every)
     reader = asyncio.StreamReader(limit=1 << 20)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     print(json.dumps(await one.stand()), flush=True)
@@ -140,6 +141,6 @@ def disk_mb(folder: Path) -> float:
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        asyncio.run(serve(Path(sys.argv[2])))
+        asyncio.run(serve(Path(sys.argv[2]), int(sys.argv[3]) if sys.argv[3:] else NEVER))
     else:
         print(json.dumps(restore(Path(sys.argv[2]), Path(sys.argv[3]), bytes.fromhex(sys.argv[4]))))
