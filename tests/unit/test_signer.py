@@ -16,7 +16,8 @@ from yilian.base.keys import SigningKey, is_signed
 from yilian.signer import No, SignerClient, SignerGone, SignerRefused, create, spawn
 from yilian.signer.desk import PAUSE_S, TRIES_MAX, Desk
 from yilian.signer.keyfile import KeyFile, opened, read
-from yilian.signer.protocol import FRAME_BYTES_MAX, LENGTH_BYTES, SHAPES, unframed
+from yilian.signer.protocol import FRAME_BYTES_MAX, SHAPES
+from yilian.talks import LENGTH_BYTES, unframed
 
 NETWORK = b"network-of-the-test"
 PASSPHRASE = "正确的 口令"
@@ -375,7 +376,7 @@ async def test_a_living_signer_keeps_its_socket_and_a_dead_one_leaves_it(key_fil
     path = tmp_path / "socket"
     process, client = await spawn(key_file, path)
     code, _, err = await run("--keys", str(key_file), "--socket", str(path))
-    assert (code, err) == (3, f"signer: {path} is in use by a running signer\n")
+    assert (code, err) == (3, f"signer: {path} is in use by a running process\n")
     process.kill()
     await process.wait()
     with pytest.raises(SignerGone):

@@ -16,11 +16,11 @@ from yilian.base.codec import decode
 from yilian.base.handovers import EnrolAsk
 from yilian.base.shapes import pack, unpack
 from yilian.base.transaction import assemble
+from yilian.talks import converse, frame, unframed
 from yilian.wallet import No, WalletClient, WalletGone, WalletRefused, WalletState, Wish, spawn
 from yilian.wallet.desk import Desk
 from yilian.wallet.home import HOME_FILE, Home
-from yilian.wallet.protocol import OPERATIONS, frame, heard_report, said_report, unframed
-from yilian.wallet.server import converse
+from yilian.wallet.protocol import FRAME_BYTES_MAX, OPERATIONS, heard_report, said_report
 
 NETWORK = b"n" * 32
 SEED = bytes(range(32))
@@ -142,7 +142,9 @@ def test_a_report_travels_whole():
 async def test_a_grant_an_access_and_a_check_through_the_socket(desk, tmp_path):
     """From enrolment to a checked log; the clock is the ledger's, so that no midnight comes between."""
     world = desk.world
-    server = await asyncio.start_unix_server(lambda reader, writer: converse(desk, reader, writer), path=str(tmp_path / "socket"))
+    server = await asyncio.start_unix_server(
+        lambda reader, writer: converse(desk.answer, FRAME_BYTES_MAX, reader, writer), path=str(tmp_path / "socket")
+    )
     async with server, await WalletClient.connect(tmp_path / "socket") as client:
         await client.create("hua", seed("patient"))
         answer = await client.enrol("hua", EnrolAsk(world.network, HOLDER, 1, b"q" * 32))
@@ -230,7 +232,7 @@ def test_one_conversation_on_standard_input_and_output(tmp_path):
     first, second, third = _frames(run.stdout)
     assert first == {"ok": {}}
     assert second["ok"]["wallets"] == ["ming"]
-    assert third == {"no": "BAD_REQUEST", "facts": {"why": "FRAME_TOO_LONG"}}
+    assert third == {"no": "BAD_REQUEST", "facts": {"why": "FRAME_TOO_LONG", "bytes_max": FRAME_BYTES_MAX}}
 
 
 def _frames(data):

@@ -13,7 +13,8 @@ from yilian.base.keys import SEED_SIZE
 from yilian.signer import keyfile
 from yilian.signer.desk import IDLE_S, Desk
 from yilian.signer.protocol import SignerRefused
-from yilian.signer.server import SocketTaken, serve_socket, serve_stdio
+from yilian.signer.server import serve
+from yilian.talks import SocketTaken
 
 _DONE, _USAGE, _REFUSED = 0, 2, 3
 
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         desk = Desk(keyfile.read(options.keys), _tell, options.idle)
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(serve_stdio(desk) if options.stdio else serve_socket(desk, options.socket, follows_input=options.follow_input))
+            asyncio.run(serve(desk, options.socket, follows_input=options.follow_input))
     except FileNotFoundError as error:
         _tell(f"{error.filename}: there is no such file")
         return _USAGE

@@ -1,58 +1,27 @@
 """How the practitioner's software asks its signer. Never imported by a node: whoever can open the socket can ask for signatures."""
 
-import asyncio
-import contextlib
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from pathlib import Path
-from typing import Self, cast
+from typing import cast
 
+from yilian import talks
 from yilian.base.artefacts import ReadRequest
 from yilian.base.codec import Value
-from yilian.signer.protocol import LENGTH_BYTES, Fields, No, SignerRefused, frame, unframed
+from yilian.signer.protocol import No, SignerRefused
+from yilian.talks import Asking, Fields, Gone
 
 
-class SignerGone(ConnectionError):
+class SignerGone(Gone):
     """The signer's process ended or closed the connection."""
 
 
-class SignerClient:
-    """One connection; calls from several tasks wait for each other. `key` may be left out where the signer holds one key only."""
+class SignerClient(Asking):
+    """One connection. `key` may be left out where the signer holds one key only."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._turn = asyncio.Lock()
+    who, gone = "the signer", SignerGone
 
-    @classmethod
-    async def connect(cls, socket_path: Path) -> Self:
-        """Connect to a running signer; FileNotFoundError or ConnectionRefusedError if there is none."""
-        return cls(*await asyncio.open_unix_connection(str(socket_path)))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Leave; the sitting goes on until it is locked or idle."""
-        self._writer.close()
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
-
-    async def _ask(self, operation: str, **fields: Value) -> Fields:
-        async with self._turn:
-            try:
-                self._writer.write(frame({"op": operation, **fields}))
-                await self._writer.drain()
-                length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES), "big")
-                answer = unframed(await self._reader.readexactly(length))
-            except (asyncio.IncompleteReadError, ConnectionError) as error:
-                raise SignerGone("the signer closed the connection") from error
-        if "no" in answer:
-            raise SignerRefused(No(str(answer["no"])), **cast("dict[str, str | int]", answer["facts"]))
-        return cast("Fields", answer["ok"])
+    def _refused(self, no: str, facts: dict[str, str | int]) -> SignerRefused:
+        return SignerRefused(No(no), **facts)
 
     async def is_locked(self) -> bool:
         """Tell whether a passphrase is needed."""
@@ -119,12 +88,4 @@ async def spawn(key_file: Path, socket_path: Path, idle_s: int | None = None) ->
     SignerGone if it did not start (its own sentence is on standard error).
     """
     options = [] if idle_s is None else ["--idle", str(idle_s)]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "yilian.signer", "--keys", str(key_file), "--socket", str(socket_path), "--follow-input", *options,
-        stdin=PIPE, stdout=PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None, "asked for above"
-    if not (await process.stdout.readline()).startswith(b"ready "):
-        await process.wait()
-        raise SignerGone("the signer did not start")
-    return process, await SignerClient.connect(socket_path)
+    return await talks.spawn("yilian.signer", ["--keys", str(key_file), *options], socket_path, SignerClient)

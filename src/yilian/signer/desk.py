@@ -11,7 +11,8 @@ from yilian.base.artefacts import ReadRequest, intent_statement
 from yilian.base.codec import Value
 from yilian.base.keys import SigningKey
 from yilian.signer.keyfile import KeyFile, opened
-from yilian.signer.protocol import Fields, No, SignerRefused, checked, frame, unframed
+from yilian.signer.protocol import No, SignerRefused, checked, understood
+from yilian.talks import Fields, frame
 
 IDLE_S: Final = 15 * 60  # NIST SP 800-63B, AAL3: reauthentication after 15 minutes of inactivity
 TRIES_MAX: Final = 5
@@ -35,7 +36,7 @@ class Desk:
         """Return the framed answer to one request, whatever the bytes are."""
         self.lock_if_idle(now_s)
         try:
-            operation, fields = checked(unframed(body))
+            operation, fields = checked(understood(body))
             return frame({"ok": self._do(operation, fields, now_s)})
         except SignerRefused as no:
             facts: Fields = dict(no.facts)

@@ -1,22 +1,16 @@
-"""What is said between a practitioner's software and the signer: frames, shapes, refusals.
-
-Frame    u32 big-endian length, then deterministic CBOR of a map with text keys; at most `FRAME_BYTES_MAX`.
-Request  {"op": name, ...named fields}. Answer  {"ok": {...}} or {"no": code, "facts": {...}}.
-"""
+"""What is said between a practitioner's software and the signer: shapes and refusals, in the frames of `talks`."""
 
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final
 
-from yilian.base.codec import Malformed, Value, decode, encode
+from yilian.base.codec import Value
+from yilian.talks import Fields, NotAMessage, unframed
 
 FRAME_BYTES_MAX: Final = 1 << 20  # a read carries its body (a search form, a patch); a record never passes here
-LENGTH_BYTES: Final = 4
 FACTS_MAX: Final = 16
 FACT_BYTES_MAX: Final = 256
-
-Fields: TypeAlias = "dict[str, Value]"
 
 
 class No(StrEnum):
@@ -45,24 +39,15 @@ class SignerRefused(Exception):
         return f"{self.no}({shown})" if shown else str(self.no)
 
 
-def frame(message: Fields) -> bytes:
-    """Return the message as it goes over the wire."""
-    body = encode(message)
-    return len(body).to_bytes(LENGTH_BYTES, "big") + body
-
-
-def unframed(body: bytes) -> Fields:
+def understood(body: bytes) -> Fields:
     """Return the message in a frame's body.
 
     Refuses  BAD_REQUEST, if it is not what our encoder would write or not a map with text keys.
     """
     try:
-        message = decode(body)
-    except Malformed as error:
+        return unframed(body)
+    except NotAMessage as error:
         raise SignerRefused(No.BAD_REQUEST, why=str(error)) from error
-    if not isinstance(message, dict) or not all(isinstance(name, str) for name in message):
-        raise SignerRefused(No.BAD_REQUEST, why="NOT_A_MAP")
-    return message  # every key was just seen to be text
 
 
 def _text(pattern: str) -> Callable[[Value], bool]:

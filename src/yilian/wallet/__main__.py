@@ -11,13 +11,15 @@ import sys
 import time
 from pathlib import Path
 
+from yilian import talks
 from yilian.base.codec import Malformed
 from yilian.ledger import parse_genesis
+from yilian.talks import SocketTaken
 from yilian.wallet.desk import Desk
 from yilian.wallet.home import Home
 from yilian.wallet.members import Members
+from yilian.wallet.protocol import FRAME_BYTES_MAX
 from yilian.wallet.refusals import WalletRefused
-from yilian.wallet.server import SocketTaken, serve_socket, serve_stdio
 
 _DONE, _USAGE, _REFUSED = 0, 2, 3
 
@@ -48,6 +50,13 @@ def _passphrase() -> str:
     return line.decode()
 
 
+async def _serve(desk: Desk, socket_path: Path | None, *, follows_input: bool) -> None:
+    if socket_path is None:
+        await talks.serve_stdio(desk.answer, size_bytes_max=FRAME_BYTES_MAX)
+    else:
+        await talks.serve_socket(desk.answer, socket_path, size_bytes_max=FRAME_BYTES_MAX, follows_input=follows_input)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Serve; seeds never leave this process."""
     options = _options(arguments)
@@ -61,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
         home = Home.open(options.home, members.network, passphrase)
         desk = Desk(home, members, lambda: int(time.time()), secrets.token_bytes)
         with contextlib.closing(home), contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(serve_stdio(desk) if options.stdio else serve_socket(desk, options.socket, follows_input=options.follow_input))
+            asyncio.run(_serve(desk, options.socket, follows_input=options.follow_input))
     except FileNotFoundError as error:
         _tell(f"{error.filename}: there is no such file")
         return _USAGE

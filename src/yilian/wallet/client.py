@@ -1,14 +1,12 @@
 """How a screen, a command or the simulation speaks to the wallet process. Only floors above may hold one; node and web may not."""
 
-import asyncio
-import contextlib
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import cast
 
+from yilian import talks
 from yilian.base.chartlogs import LogAnswer
 from yilian.base.codec import Value
 from yilian.base.handovers import (
@@ -24,14 +22,15 @@ from yilian.base.handovers import (
 )
 from yilian.base.shapes import pack, unpack
 from yilian.base.transaction import Approval
+from yilian.talks import Asking, Gone
 from yilian.wallet.check import LogReport
-from yilian.wallet.protocol import LENGTH_BYTES, frame, heard_report, unframed
+from yilian.wallet.protocol import heard_report
 from yilian.wallet.refusals import No, WalletRefused
 from yilian.wallet.state import Grant
 from yilian.wallet.wallet import Wish
 
 
-class WalletGone(ConnectionError):
+class WalletGone(Gone):
     """The wallet process did not start, or closed the connection."""
 
 
@@ -44,44 +43,16 @@ class Act:
     act: bytes
 
 
-class WalletClient:
-    """One connection. Every method but `status` and `create` concerns the wallet of that name; each raises WalletRefused or WalletGone."""
+class WalletClient(Asking):
+    """One connection. Every method but `names`, `follow` and `create` concerns the wallet of that name.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Use `connect`."""
-        self._reader = reader
-        self._writer = writer
-        self._turn = asyncio.Lock()
+    Raises   WalletRefused, WalletGone, each method
+    """
 
-    @classmethod
-    async def connect(cls, socket_path: Path) -> Self:
-        """Connect to the wallet process that serves this socket."""
-        return cls(*await asyncio.open_unix_connection(str(socket_path)))
+    who, gone = "the wallet", WalletGone
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Leave; the process goes on."""
-        self._writer.close()
-        with contextlib.suppress(ConnectionError):
-            await self._writer.wait_closed()
-
-    async def _ask(self, operation: str, **fields: Value) -> dict[str, Any]:
-        async with self._turn:
-            try:
-                self._writer.write(frame({"op": operation, **fields}))
-                await self._writer.drain()
-                length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES), "big")
-                answer = unframed(await self._reader.readexactly(length))
-            except (asyncio.IncompleteReadError, ConnectionError) as error:
-                raise WalletGone("the wallet closed the connection") from error
-        if "no" in answer:
-            raise WalletRefused(No(str(answer["no"])), **cast("dict[str, str | int]", answer["facts"]))
-        return cast("dict[str, Any]", answer["ok"])
+    def _refused(self, no: str, facts: dict[str, str | int]) -> WalletRefused:
+        return WalletRefused(No(no), **facts)
 
     async def names(self) -> list[str]:
         """Return the names of the wallets in this home."""
@@ -177,15 +148,6 @@ async def spawn(home: Path, genesis: Path, socket_path: Path, passphrase: str | 
 
     WalletGone if it did not start (its own sentence is on standard error).
     """
-    options = ["--home", str(home), "--genesis", str(genesis), "--socket", str(socket_path), "--follow-input"]
-    if passphrase is None:
-        options.append("--unsealed")
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "yilian.wallet", *options, stdin=PIPE, stdout=PIPE)
-    assert process.stdout is not None, "asked for above"
-    assert process.stdin is not None, "asked for above"
-    if passphrase is not None:
-        process.stdin.write(passphrase.encode() + b"\n")
-    if not (await process.stdout.readline()).startswith(b"ready "):
-        await process.wait()
-        raise WalletGone("the wallet process did not start")
-    return process, await WalletClient.connect(socket_path)
+    options = ["--home", str(home), "--genesis", str(genesis), *(["--unsealed"] if passphrase is None else [])]
+    first_line = None if passphrase is None else passphrase.encode()
+    return await talks.spawn("yilian.wallet", options, socket_path, WalletClient, first_line)

@@ -9,9 +9,10 @@ from yilian.base.handovers import EnrolAsk, GrantKey, Relationship, SignedChalle
 from yilian.base.shapes import pack, unpack
 from yilian.base.transaction import act_bytes
 from yilian.ledger import Export
+from yilian.talks import Fields, frame
 from yilian.wallet.home import Home
 from yilian.wallet.members import Members
-from yilian.wallet.protocol import Fields, checked, frame, said_report, unframed
+from yilian.wallet.protocol import checked, said_report, understood
 from yilian.wallet.refusals import No, WalletRefused
 from yilian.wallet.state import WalletState
 from yilian.wallet.wallet import ToSubmit, Wallet, Wish
@@ -51,7 +52,7 @@ class Desk:
     def answer(self, body: bytes) -> bytes:
         """Return the framed answer to one request, whatever the bytes are."""
         try:
-            operation, fields = checked(unframed(body))
+            operation, fields = checked(understood(body))
             return frame({"ok": self._do(operation, fields)})
         except Malformed as error:
             return frame({"no": No.BAD_REQUEST.value, "facts": {"why": str(error)}})

@@ -1,23 +1,19 @@
-"""What is said between a person's software and the wallet process: frames, operations, and how a report travels.
+"""What is said between a person's software and the wallet process: operations, and how a report travels, in the frames of `talks`.
 
-Frame    u32 big-endian length, then deterministic CBOR of a map with text keys; at most FRAME_BYTES_MAX.
-Request  {"op": name, "name": wallet, ...fields}. Answer  {"ok": {...}} or {"no": reason, "facts": {...}}.
+Request  {"op": name, "name": wallet, ...fields}.
 Shapes   of `base.handovers` and `base.chartlogs` travel as the bytes of `shapes.pack`.
 """
 
 from typing import Any, Final
 
-from yilian.base.codec import Malformed, Value, decode, encode
 from yilian.contracts import access
+from yilian.talks import Fields, NotAMessage, unframed
 from yilian.wallet.check import LogLine, LogReport
 from yilian.wallet.findings import Fault, Finding
 from yilian.wallet.refusals import No, WalletRefused
 from yilian.wallet.state import SeenHead
 
 FRAME_BYTES_MAX: Final = 1 << 25  # a year of a busy chart's log with its proofs
-LENGTH_BYTES: Final = 4
-
-Fields = dict[str, Value]
 
 # operation -> its fields; a field too many or too few, or of another type, is refused
 OPERATIONS: Final[dict[str, dict[str, type | tuple[type, ...]]]] = {
@@ -42,24 +38,15 @@ OPERATIONS: Final[dict[str, dict[str, type | tuple[type, ...]]]] = {
 }
 
 
-def frame(message: Fields) -> bytes:
-    """Return the message as it goes over the wire."""
-    body = encode(message)
-    return len(body).to_bytes(LENGTH_BYTES, "big") + body
-
-
-def unframed(body: bytes) -> Fields:
+def understood(body: bytes) -> Fields:
     """Return the message in a frame's body.
 
     Refuses  BAD_REQUEST
     """
     try:
-        message = decode(body)
-    except Malformed as error:
+        return unframed(body)
+    except NotAMessage as error:
         raise WalletRefused(No.BAD_REQUEST, why=str(error)) from error
-    if not isinstance(message, dict) or not all(isinstance(name, str) for name in message):
-        raise WalletRefused(No.BAD_REQUEST, why="NOT_A_MAP")
-    return message  # every key was just seen to be text
 
 
 def checked(message: Fields) -> tuple[str, dict[str, Any]]:
