@@ -16,6 +16,7 @@ from yilian.cli.frame import Declined, Misused, Output, Unreachable
 from yilian.cli.progress import Bar
 
 if TYPE_CHECKING:
+    from yilian.engines import Checked
     from yilian.ledger import Founder, Genesis
     from yilian.node import Settings
 
@@ -201,7 +202,7 @@ def _run(options: argparse.Namespace, output: Output) -> None:
 async def _serve(home: Path, settings: "Settings", genesis: "Genesis", passphrase: str | None, output: Output) -> None:
     import asyncio
 
-    from yilian.cli import control
+    from yilian.cli import control, voting
     from yilian.cli.ordering import opening
     from yilian.cli.signals import asked_to_end
     from yilian.node import opened
@@ -211,7 +212,7 @@ async def _serve(home: Path, settings: "Settings", genesis: "Genesis", passphras
         opening(home, settings, genesis) as engine,
         opened(home, engine, passphrase=passphrase) as node,
         serve(node) as serving,
-        control.listening(home, {node.id: node.store}),
+        control.listening(home, {node.id: node.store}, {node.id: voting.acting(node)}),
     ):
         chain = engine.read().chain
         output.answer(
@@ -245,11 +246,23 @@ def _check(options: argparse.Namespace, output: Output) -> None:
             "app_hash": checked.app_hash,
             "network": genesis.network_id,
             "protection": protection,
+            "missing": checked.missing,
         },
-        f"sound: {checked.height} blocks replayed from genesis give {checked.entries} entries and {checked.state_rows} rows",
+        *_checked_lines(checked),
         f"app hash {checked.app_hash.hex()}",
         protection,
     )
+
+
+def _checked_lines(checked: "Checked") -> list[str]:
+    if not checked.missing:
+        return [f"sound: {checked.height} blocks replayed from genesis give {checked.entries} entries and {checked.state_rows} rows"]
+    held = f"{checked.entries - checked.missing} entries since the snapshot, and {checked.state_rows} rows"
+    fetched = "which the node fetches from the others while it runs (yilian network status)"
+    return [
+        f"sound as far as it goes: {held}, give the app hash of block {checked.height}",
+        f"missing: the first {checked.missing} entries, {fetched}; then this command replays everything from genesis",
+    ]
 
 
 def _backup(options: argparse.Namespace, output: Output) -> None:

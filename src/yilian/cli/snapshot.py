@@ -63,6 +63,7 @@ def _take(options: argparse.Namespace, output: Output) -> None:
 
     ledger = _ledger_of(options.home)
     genesis = _genesis(_genesis_beside(ledger))
+    _require_whole(ledger)
     try:
         options.out.mkdir(parents=True)
     except FileExistsError as error:
@@ -110,6 +111,19 @@ def _restore(options: argparse.Namespace, output: Output) -> None:
 
 
 # the parts
+
+
+def _require_whole(ledger: Path) -> None:
+    """Refuse a copy that began with a snapshot and lacks blocks still: nobody could replay its backup.
+
+    Raises   Declined
+    """
+    from yilian.engines import progress_in
+
+    lacks = progress_in(ledger)
+    if lacks is not None:
+        sentence = f"{ledger} began with a snapshot and has {lacks.entries} of the {lacks.entries_all} entries before it so far"
+        raise Declined(f"{sentence}; the node fetches them while it runs: yilian network status")
 
 
 def _ledger_of(home: Path) -> Path:
@@ -217,7 +231,7 @@ def _replayed(source: Path, genesis: "Genesis", fresh: Path, last: int) -> "Chai
         with (source / BLOCKS).open("rb") as file, Bar("replaying blocks", last) as bar:
             for data in _frames(file):
                 block = decode_block(data)
-                decided = replica.decide(block.header, block.transactions)
+                decided = replica.decide(replica.header_again(block.header, block.system_leaves), block.transactions)
                 if block.header.height != replica.chain.height + 1 or decided.applied.app_hash != block.app_hash:
                     raise SnapshotRejected(f"block {block.header.height} is out of order, or does not give the app hash that it names")
                 replica.commit(decided)

@@ -329,11 +329,17 @@ async def _checkpoint_of(node: Node, member: directory.Member, height: int) -> C
     if row is not None:
         return parse_checkpoint(row[0])
     try:
-        answer = await node.peers.get(f"{member.endpoint}{CHECKPOINTS}/{height}")
+        answer = await node.peers.get(f"{_where(node, member)}{CHECKPOINTS}/{height}")
     except Unreachable as error:
         raise NodeRefused(No.RECEIPT_NOT_AVAILABLE, height=height) from error
     demand(answer.status == _OK, No.RECEIPT_NOT_AVAILABLE, height=height)
     return await _taken(node, member, height, answer.content)
+
+
+def _where(node: Node, member: directory.Member) -> str:
+    """Return where a member is reached now: what vouched for an entry of long ago may have moved since."""
+    now = directory.member(node.members.final().view, member.id)
+    return member.endpoint if now is None else now.endpoint
 
 
 async def _taken(node: Node, member: directory.Member, height: int, signed: bytes) -> Checkpoint:
