@@ -11,10 +11,10 @@ from yilian.base.shapes import pack
 from yilian.base.times import DAY_S
 from yilian.contracts import referral
 from yilian.node import NodeRefused, examinations
-from yilian.node.auditing import instant
 from yilian.node.examinations import Elsewhere, Fetched, OrderAsk
 from yilian.node.recognition import Recognise, Result, Retest, RetestAllowed, Unknown
 from yilian.node.refusals import No
+from yilian.records import instant
 
 HBA1C, GLUCOSE = "4548-4", "2345-7"
 

@@ -12,9 +12,9 @@ from typing import Any
 import fhirkit
 import pytest
 
+from yilian.node.observations import effective_s
 from yilian.node.recognition import Order, Recognise, Result, Retest, RetestAllowed, check
 from yilian.node.screening import Assessment, Category, Findings, Region, assess, findings_from
-from yilian.node.screening.reading import effective_s
 from yilian.sim.members import CARE_MEMBERS, MEMBERS
 from yilian.sim.population import HE_NUMBER, ID_CARD_SYSTEM, LIN_NUMBER, Person, chart_bundle, local_system, make_population
 from yilian.sim.population.identity import check_digit, id_number

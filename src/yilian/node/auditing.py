@@ -8,7 +8,6 @@ Source   https://profiles.ihe.net/ITI/BALP; design 03 "access"; ADR-0072.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -19,6 +18,7 @@ from yilian.base.digests import sha256
 from yilian.base.terms import ACT_REASON
 from yilian.contracts.access import Basis
 from yilian.node.jose import to_text
+from yilian.records import instant
 
 SALT_SIZE: Final = 32  # design 03
 REQUEST_SYSTEM: Final = "urn:yilian:request"
@@ -192,11 +192,6 @@ def _identified(system: str, value: bytes) -> dict[str, Any]:
 def _base64(data: bytes) -> str:
     text = to_text(data).replace("-", "+").replace("_", "/")
     return text + "=" * (-len(text) % 4)
-
-
-def instant(at_ms: int) -> str:
-    """Return a FHIR instant in UTC, to the millisecond."""
-    return datetime.fromtimestamp(at_ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def said_of(audit: bytes) -> dict[str, Any]:

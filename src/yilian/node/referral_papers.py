@@ -21,8 +21,8 @@ from yilian.base.consents import MEMBER_SYSTEM
 from yilian.base.digests import mac, sha256
 from yilian.base.shapes import pack, unpack
 from yilian.contracts.referral import Stage
-from yilian.node.auditing import instant
 from yilian.node.refusals import No, NodeRefused
+from yilian.records import instant
 
 REFERRAL_SYSTEM: Final = "urn:yilian:referral"
 STATUS_SYSTEM: Final = "urn:yilian:referral-status"

@@ -15,12 +15,11 @@ from urllib.parse import parse_qsl, urlencode
 
 import orjson
 
-from yilian.node.auditing import instant
+from yilian.node.observations import LOINC, codes, effective_s
 from yilian.node.recognition import Order, Recognise, Result, check
 from yilian.node.recognition_table import DEFAULT, Table
 from yilian.node.refusals import No, demand
-from yilian.node.screening.reading import LOINC, codes, effective_s
-from yilian.records import RecordStore, Scope, parse_query
+from yilian.records import RecordStore, Scope, instant, parse_query
 
 _ASKED: Final = {"patient", "code", "at"}
 _DIGITS_MAX: Final = 12

@@ -23,6 +23,7 @@ from yilian.records.faults import (
 )
 from yilian.records.importing import FileIssue, ImportCounts, Progress, files_of, import_folder
 from yilian.records.jsontext import Splice, spliced
+from yilian.records.primitives import DAY_MS, extent_ms, instant
 from yilian.records.query import Query, parse_query
 from yilian.records.scope import EVERYTHING, Scope
 from yilian.records.sqlite import SqliteStore
@@ -40,6 +41,7 @@ from yilian.records.store import (
 )
 
 __all__ = [
+    "DAY_MS",
     "EVERYTHING",
     "BadQuery",
     "BundleOutcome",
@@ -70,8 +72,10 @@ __all__ = [
     "Stored",
     "TooLarge",
     "VersionKeyStore",
+    "extent_ms",
     "files_of",
     "import_folder",
+    "instant",
     "is_proven",
     "operation_outcome",
     "parse_query",

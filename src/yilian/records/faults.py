@@ -24,8 +24,13 @@ class RecordFault(Exception):
     """An answer that is not the record. `issues` is never empty."""
 
     code: ClassVar[str] = "processing"
+    """Of which kind the issue is (FHIR issue-type)."""
     status: ClassVar[int] = 400
     """The HTTP status that FHIR R4 gives this answer (https://hl7.org/fhir/R4/http.html)."""
+
+    def __init_subclass__(cls, *, code: str, status: int) -> None:
+        """Each fault says its kind and its status where it is named."""
+        cls.code, cls.status = code, status
 
     def __init__(self, diagnostics: str, expression: str = "", *, issues: tuple[Issue, ...] = ()) -> None:
         self.issues = issues or (Issue("error", self.code, expression, diagnostics),)
@@ -36,74 +41,44 @@ class RecordFault(Exception):
         return operation_outcome(self.issues)
 
 
-class Invalid(RecordFault):
+class Invalid(RecordFault, code="invalid", status=422):
     """The bytes are not a resource that R4 allows."""
 
-    code = "invalid"
-    status = 422
 
-
-class Malformed(Invalid):
+class Malformed(Invalid, code="structure", status=400):
     """The bytes are not JSON, or not JSON that has one meaning."""
 
-    code = "structure"
-    status = 400
 
-
-class TooLarge(Invalid):
+class TooLarge(Invalid, code="too-long", status=413):
     """The bytes exceed a named limit."""
 
-    code = "too-long"
-    status = 413
 
-
-class BadQuery(RecordFault):
+class BadQuery(RecordFault, code="not-supported", status=400):
     """A search that the store does not understand, or does not offer."""
 
-    code = "not-supported"
-    status = 400
 
-
-class NotFound(RecordFault):
+class NotFound(RecordFault, code="not-found", status=404):
     """No such resource or version, or none that the scope may know of."""
 
-    code = "not-found"
-    status = 404
 
-
-class Gone(RecordFault):
+class Gone(RecordFault, code="deleted", status=410):
     """The resource existed and was deleted."""
 
-    code = "deleted"
-    status = 410
 
-
-class Conflict(RecordFault):
+class Conflict(RecordFault, code="conflict", status=412):
     """If-Match names another version than the current one."""
 
-    code = "conflict"
-    status = 412
 
-
-class PreconditionFailed(RecordFault):
+class PreconditionFailed(RecordFault, code="multiple-matches", status=412):
     """A condition that must match one resource matches several, or none."""
 
-    code = "multiple-matches"
-    status = 412
 
-
-class NotAllowed(RecordFault):
+class NotAllowed(RecordFault, code="not-supported", status=405):
     """An interaction that this type or entry does not have."""
 
-    code = "not-supported"
-    status = 405
 
-
-class StoreUnavailable(RecordFault):
+class StoreUnavailable(RecordFault, code="no-store", status=503):
     """The disk is full, the database is damaged or locked: nothing was written."""
-
-    code = "no-store"
-    status = 503
 
 
 def operation_outcome(issues: tuple[Issue, ...]) -> bytes:

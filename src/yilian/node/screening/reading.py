@@ -4,16 +4,13 @@ Source   LOINC codes of the blood pressure profile (85354-9, 8480-6), cholestero
          59261-8, smoking status 72166-2; UCUM units. Values older than a year are not this visit's values (ADR-0030).
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
+from yilian.node.observations import LOINC, Resource, codes, effective_s
 from yilian.node.screening.findings import MG_DL_PER_MMOL_L, Findings, Sex, Unscored, Why, unscored
 
-Resource = Mapping[str, Any]
-
-LOINC: Final = "http://loinc.org"
 SNOMED: Final = "http://snomed.info/sct"
 ICD10: Final = ("http://hl7.org/fhir/sid/icd-10", "http://hl7.org/fhir/sid/icd-10-cm")
 OLDEST_S: Final = 365 * 86_400
@@ -56,30 +53,6 @@ _CVD_ICD10: Final = ("I20", "I21", "I22", "I23", "I24", "I25", "I60", "I61", "I6
 # ATC groups that lower blood pressure: C02 antihypertensives, C03 diuretics, C07 beta and C08 calcium blockers, C09 ACE inhibitors, ARBs.
 _ATC: Final = "http://www.whocc.no/atc"
 _PRESSURE_ATC: Final = ("C02", "C03", "C07", "C08", "C09")
-
-
-def codes(concept: object, system: str) -> frozenset[str]:
-    """Return the codes of a CodeableConcept in one system; anything misshapen has none."""
-    found = concept.get("coding") if isinstance(concept, Mapping) else None
-    return frozenset(
-        coding["code"]
-        for coding in found or ()
-        if isinstance(coding, Mapping) and coding.get("system") == system and isinstance(coding.get("code"), str)
-    )
-
-
-def effective_s(resource: Resource) -> int | None:
-    """Return when an Observation was true, Unix seconds (effectiveDateTime, effectiveInstant, start of effectivePeriod), or None."""
-    period = resource.get("effectivePeriod")
-    start = period.get("start") if isinstance(period, Mapping) else None
-    said = resource.get("effectiveDateTime") or resource.get("effectiveInstant") or start
-    if not isinstance(said, str):
-        return None
-    try:
-        at = datetime.fromisoformat(said)
-    except ValueError:
-        return None  # a partial date ("2026-03") is too coarse to say which value is the newest
-    return math.floor((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
 
 
 def _newest(observations: Iterable[Resource], wanted: frozenset[str], now_s: int) -> Resource | None:

@@ -1,8 +1,8 @@
 """An assessment as a FHIR R4 RiskAssessment: the number, its method, its source and whom it is valid for travel together."""
 
-from datetime import UTC, datetime
 from typing import Any, Final
 
+from yilian.base.datetimes import datetime_text
 from yilian.node.screening.scores import SCORES, Assessment
 
 _METHOD_SYSTEM: Final = "urn:yilian:screening"
@@ -20,7 +20,7 @@ def risk_assessment(made: Assessment, subject: str, now_s: int) -> dict[str, Any
         "status": "final",
         "method": {"coding": [{"system": _METHOD_SYSTEM, "code": made.score.value, "display": sheet.name_en}], "text": sheet.name_zh},
         "subject": {"reference": subject},
-        "occurrenceDateTime": datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "occurrenceDateTime": datetime_text(now_s),
         "basis": [{"reference": reference} for reference in made.findings.basis],
         "prediction": [
             {
