@@ -54,6 +54,13 @@ def test_every_chunk_holds_as_much_as_the_first():
     assert [len(decode(part)) for part in chunks(rows)] == [2, 2, 2]
 
 
+@pytest.mark.parametrize("count", [1, 23, 24, 255, 256, 65_535, 65_536])
+def test_a_chunk_is_the_one_encoding_of_the_list_of_its_rows(monkeypatch, count):
+    monkeypatch.undo()
+    rows = [(number.to_bytes(3, "big"), b"") for number in range(count)]
+    assert list(chunks(rows)) == [encode([list(row) for row in rows])]
+
+
 def test_the_first_row_may_have_any_key_but_the_empty_one():
     rows = [(b"\x00", b"lowest"), (b"a", b"")]
     chain = replace(CHAIN, lanes=lthash.changed(lthash.EMPTY, [], rows))

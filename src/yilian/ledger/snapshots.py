@@ -44,17 +44,17 @@ class Manifest:
 
 def chunks(rows: Iterable[lthash.Row]) -> Iterator[bytes]:
     """Yield the chunks of `rows`, which come in ascending key order."""
-    open_chunk: list[list[bytes]] = []
+    encoded: list[bytes] = []  # row by row: the list of all of them would be copied to be put in order
     size_bytes = 0
     for key, value in rows:
         row_size_bytes = len(key) + len(value) + ROW_OVERHEAD_BYTES
-        if open_chunk and size_bytes + row_size_bytes > CHUNK_SIZE_BYTES:
-            yield encode(open_chunk)
-            open_chunk, size_bytes = [], 0
-        open_chunk.append([key, value])
+        if encoded and size_bytes + row_size_bytes > CHUNK_SIZE_BYTES:
+            yield _array(encoded)
+            encoded, size_bytes = [], 0
+        encoded.append(encode([key, value]))
         size_bytes += row_size_bytes
-    if open_chunk:
-        yield encode(open_chunk)
+    if encoded:
+        yield _array(encoded)
 
 
 def describe(chain: Chain, chunk_digests: Iterable[bytes]) -> Manifest:
@@ -124,6 +124,13 @@ class Restore:
         if chain.app_hash != self._app_hash:
             raise SnapshotRejected("its rows and log are not those of the trusted app hash")
         return chain
+
+
+def _array(encoded: list[bytes]) -> bytes:
+    """Return the encoding of the list of these encoded items: an array's head says how many there are, and they follow."""
+    count = len(encoded)
+    head = encode([0] * count)[:-count]  # a 0 is one byte
+    return head + b"".join(encoded)
 
 
 def _list(value: object) -> list[object]:
