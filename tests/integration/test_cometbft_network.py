@@ -8,7 +8,8 @@ from tests.consortium import NAMES, Consortium, consensus_key, grant, hashes_agr
 from tests.worlds import key
 from yilian.base.refusals import Reason
 from yilian.contracts import directory
-from yilian.engines import EngineClosed
+from yilian.engines import EngineClosed, TooManyWaiting
+from yilian.engines.cometbft import engine as engine_room
 
 pytestmark = [pytest.mark.slow, needs_cometbft, pytest.mark.xdist_group("cometbft")]
 
@@ -39,6 +40,22 @@ async def test_what_cannot_hold_is_refused_at_the_door_without_a_block(consortiu
     forged = consortium.tick("hospital-1", signer=key("stranger"))
     said = await within(engine.submit(forged))
     assert (said.index, said.height, said.reason) == (None, None, Reason.BAD_SIGNATURE)
+
+
+async def test_no_more_wait_than_may_and_whoever_gave_up_counts(consortium, monkeypatch):
+    monkeypatch.setattr(engine_room, "WAITING_MAX", 3)
+    consortium.start("hospital-1")  # alone it orders nothing: what is submitted waits
+    engine = consortium.engines["hospital-1"]
+    waiting = [asyncio.ensure_future(engine.submit(consortium.tick("hospital-1"))) for _ in range(3)]
+    await asyncio.sleep(0)  # each has its place now
+    waiting[0].cancel()
+    with pytest.raises(TooManyWaiting, match=r"^3 transactions wait"):
+        await engine.submit(consortium.tick("hospital-1"))
+    consortium.start(*NAMES[1:])
+    said = await within(asyncio.gather(*waiting, return_exceptions=True))
+    assert [type(each).__name__ for each in said] == ["CancelledError", "Committed", "Committed"]
+    again = await within(asyncio.gather(*[engine.submit(consortium.tick("hospital-1")) for _ in range(3)]))
+    assert all(each.height is not None for each in again)  # the places are free again, that of the one that gave up too
 
 
 async def test_a_vote_unseats_a_validator_and_seats_it_again(consortium):

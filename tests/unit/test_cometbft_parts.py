@@ -2,6 +2,8 @@
 
 import json
 import random
+import socket
+import threading
 import tomllib
 from dataclasses import replace
 
@@ -20,7 +22,8 @@ from yilian.contracts import consent, directory
 from yilian.engines import decode_block, encode_block
 from yilian.engines.cometbft import NotAHome, OutOfStep, Seat, Trust, WrongGenesis, WrongVersion, write_home
 from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, Application
-from yilian.engines.cometbft.items import Screening, in_block, pack, unpack
+from yilian.engines.cometbft.items import Held, Screening, in_block, pack, unpack
+from yilian.engines.cometbft.server import Server
 from yilian.engines.cometbft.settings import address, chain_id, genesis_document, read_ports
 from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
@@ -54,6 +57,27 @@ def test_the_longest_message_is_waited_for():
         head.append(size & 127 | 128)
         size >>= 7
     assert list(Frames().take(bytes(head) + bytes([size]))) == []
+
+
+def test_a_connection_is_read_while_a_question_is_answered(tmp_path):
+    may_answer = threading.Event()
+
+    def echo(asked):
+        assert may_answer.wait(60)
+        return abci.ResponseEcho(message=asked.message)
+
+    server = Server(tmp_path / "abci.sock", {"echo": echo}, raised)
+    texts = [str(number) + "x" * 65_536 for number in range(64)]  # 4 MiB, twenty times what the socket holds
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(60)  # a bound that turns a hang into a failure
+        client.connect(str(tmp_path / "abci.sock"))
+        client.sendall(b"".join([framed(abci.Request(echo=abci.RequestEcho(message=text))) for text in texts]))
+        may_answer.set()
+        frames, answers = Frames(), []
+        while len(answers) < len(texts):
+            answers += [abci.Response.FromString(body).echo.message for body in frames.take(client.recv(1 << 20))]
+    server.close()
+    assert answers == texts
 
 
 # -- items
@@ -145,10 +169,46 @@ def test_a_known_transaction_does_not_outlive_its_carriers_key(replica, genesis,
     screening = Screening(genesis.network_id, replica.keys())
     data = story.say("anchor.tick", story_tick(), genesis.started_at_s, carrier="clinic-1")
     screening.admit(data)
-    screening.move_on({kid: row for kid, row in replica.keys().items() if row[0] != "clinic-1"}, [])
+    screening.move_on({kid: row for kid, row in replica.keys().items() if row[0] != "clinic-1"})
     with pytest.raises(Refused) as no:
         screening.admit(data)
     assert (no.value.reason, no.value.facts) == (Reason.UNKNOWN_KEY, {"kid": node_key("clinic-1").kid})
+
+
+def test_a_batch_that_was_admitted_does_not_outlive_a_carriers_key(replica, genesis, story):
+    screening = Screening(genesis.network_id, replica.keys())
+    one, two = (story.say("anchor.tick", story_tick(), genesis.started_at_s, carrier=name) for name in ("hospital-1", "clinic-1"))
+    batch = pack([one, two])
+    assert (screening.admit(batch), screening.admit(bytes(batch)), screening.verified) == (2, 2, 2)
+    screening.move_on({kid: row for kid, row in replica.keys().items() if row[0] != "clinic-1"})
+    with pytest.raises(Refused) as no:
+        screening.admit(batch)
+    assert (no.value.reason, no.value.facts) == (Reason.UNKNOWN_KEY, {"kid": node_key("clinic-1").kid})
+
+
+def test_a_batch_is_forgotten_with_its_block(replica, genesis, story):
+    screening = Screening(genesis.network_id, replica.keys())
+    data = [story.say("anchor.tick", story_tick(), genesis.started_at_s, carrier=name) for name in ("hospital-1", "clinic-1")]
+    screening.admit(pack(data))
+    screening.move_on(replica.keys(), [pack(data)], data)
+    assert (dict(screening.facts), screening.facts.size_bytes) == ({}, 0)
+    assert (screening.admit(pack(data)), screening.verified) == (2, 4)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 12)), max_size=60))
+def test_what_is_remembered_is_bounded_in_bytes_and_the_oldest_goes_first(steps):
+    held, witness = Held(100, lambda key: 10 * len(key)), []
+    for is_held, size in steps:
+        key = bytes(size)
+        if is_held:
+            held.hold(key, size)
+            witness = witness if key in witness else [*witness, key]
+            while sum(10 * len(each) for each in witness) > 100:
+                witness = witness[1:]
+        else:
+            held.forget(key)
+            witness = [each for each in witness if each != key]
+        assert (list(held), held.size_bytes) == (witness, sum(10 * len(each) for each in witness))
 
 
 def story_tick():
@@ -209,6 +269,7 @@ def test_the_home_says_what_the_design_says(tmp_path, genesis):
     assert (consensus["timeout_commit"], consensus["timeout_propose"], consensus["timeout_prevote"]) == ("200ms", "700ms", "400ms")
     assert consensus["peer_gossip_sleep_duration"] == "10ms"
     assert (mempool["size"], mempool["cache_size"], mempool["recheck"]) == (200_000, 400_000, False)
+    assert p2p["max_packet_msg_payload_size"] == 64 * 1024  # all members need the same: a longer packet ends the connection
     assert (p2p["send_rate"], p2p["recv_rate"], p2p["persistent_peers"]) == (200_000_000, 200_000_000, "aa@127.0.0.1:1,bb@127.0.0.1:2")
     assert (config["tx_index"]["indexer"], config["proxy_app"], config["statesync"]) == ("null", "unix://abci.sock", {"enable": False})
     assert (read_ports(tmp_path).p2p, read_ports(tmp_path).rpc, read_ports(tmp_path).named) == (26656, 26657, {"aa", "bb"})

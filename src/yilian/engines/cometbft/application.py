@@ -45,6 +45,7 @@ ADDRESS = "/p2p/filter/addr/"
 class _Pending:
     """A block that was finalised and waits for Commit."""
 
+    items: tuple[bytes, ...]
     decided: Decided
     updates: validators.Validators
 
@@ -218,7 +219,8 @@ class Application:
             view = self._replica.read()
             if asked.height != view.chain.height + 1:
                 raise OutOfStep(view.chain.height, asked.height)
-            transactions, counts = in_block(asked.txs)
+            items = tuple(asked.txs)
+            transactions, counts = in_block(items, self.screening.opened)
             time_ms = _ms(asked.time)
             proposer = self._names.get(asked.proposer_address, asked.proposer_address.hex()[:32])
             equivocators = tuple(dict.fromkeys([each.validator.address for each in asked.misbehavior]))
@@ -226,7 +228,7 @@ class Application:
             decided = self._replica.decide(header, transactions, self.screening.facts)
             applied = decided.applied
             changed = validators.updates(view, applied.writes)
-            self._pending = _Pending(decided, changed)
+            self._pending = _Pending(items, decided, changed)
             return abci.ResponseFinalizeBlock(
                 tx_results=_item_results(applied.results, counts),
                 validator_updates=[
@@ -244,7 +246,7 @@ class Application:
                 raise OutOfStep(self._replica.chain.height, self._replica.chain.height)
             block = self._replica.commit(pending.decided)
             self._pending = None
-            self.screening.move_on(self._replica.keys(), block.transactions)
+            self.screening.move_on(self._replica.keys(), pending.items, block.transactions)
             if pending.updates:
                 self._names |= validators.names(self._replica.read())
             self._snapshots.after(block.height)
@@ -261,7 +263,7 @@ class Application:
         """Answer to a chunk that we asked for; the last one moves the replica to the snapshot's height."""
         with self._guard:
             answer = self._snapshots.applied(asked.index, asked.chunk, asked.sender)
-            self.screening.move_on(self._replica.keys(), ())
+            self.screening.move_on(self._replica.keys())
             self._names = validators.names(self._replica.read())
         return answer
 

@@ -28,7 +28,7 @@ from yilian.engines.cometbft.rpc import Rpc, Taken, Unreachable
 from yilian.engines.cometbft.server import Server
 from yilian.engines.cometbft.settings import SOCKET, read_ports
 from yilian.engines.cometbft.snapshots import EVERY, Snapshots
-from yilian.engines.faults import EngineClosed, NotOrdering
+from yilian.engines.faults import EngineClosed, NotOrdering, TooManyWaiting
 from yilian.engines.protocol import Block, Committed
 from yilian.engines.replica import Replica, answer_of
 from yilian.engines.served import Served
@@ -36,6 +36,7 @@ from yilian.engines.waiters import Answer, Waiter, answer
 from yilian.ledger import Genesis
 
 CALL_TRANSACTIONS_MAX = 800  # in one call to the mempool: what one core verifies in about 60 ms
+WAITING_MAX = 4_096  # transactions of any callers: two seconds of a busy network, and at their largest (65 KiB) 270 MB (ADR-0113)
 HALTED_S = 15  # three heartbeats without a block: the network makes none
 PATIENCE_S = 5.0  # design 02: with no answer in 5 s one approves again with another carrier; a network that has just come back gets as long
 RETRY_S = 0.1  # between two looks at a CometBFT that is starting
@@ -63,6 +64,7 @@ class CometBftEngine(Served):
         super().__init__(replica)
         ports = read_ports(folder)
         self._is_batching = is_batching
+        self._places = threading.BoundedSemaphore(WAITING_MAX)
         self._inbox: queue.SimpleQueue[Waiter | None] = queue.SimpleQueue()
         self._guard = threading.Lock()
         self._pending: dict[bytes, _Pending] = {}
@@ -103,11 +105,13 @@ class CometBftEngine(Served):
     async def submit(self, transaction: bytes) -> Committed:
         """Return what became of the transaction, once that is final and durable here.
 
-        Raises   NotOrdering, while the network makes no blocks
+        Raises   NotOrdering, while the network makes no blocks; TooManyWaiting, and then it was not taken
         """
         waiter = self._await(transaction)
-        self._inbox.put(waiter)
         try:
+            if not self._places.acquire(blocking=False):
+                raise TooManyWaiting(WAITING_MAX)
+            self._inbox.put(waiter)
             return await waiter.future
         finally:
             self._waiting.discard(waiter)
@@ -164,9 +168,15 @@ class CometBftEngine(Served):
                 del self._pending[id_]
                 late = Committed(id_, None, None, block.time_ms, int(Reason.EXPIRED), {"exp_s": one.exp_s})
                 answers.extend((waiter, late) for waiter in one.waiters)
-        answer(answers)
+        self._answer(answers)
         self._advanced.set()
         self._bell.ring()
+
+    def _answer(self, answers: Sequence[Answer]) -> None:
+        """Answer, and free the places. A caller that gave up kept its place till here: what it left was work all the same."""
+        if answers:
+            self._places.release(len(answers))
+            answer(answers)
 
     # -- the sender's thread
 
@@ -224,7 +234,7 @@ class CometBftEngine(Served):
             with self._guard:
                 one = self._pending.pop(id_, None)
             answers.extend((waiter, said) for waiter in (one.waiters if one is not None else ()))
-        answer(answers)
+        self._answer(answers)
         return list(fresh.values())
 
     def _at_the_door(self, data: bytes, no: Refused) -> Committed:
@@ -261,7 +271,7 @@ class CometBftEngine(Served):
             with self._guard:
                 late = [id_ for id_, one in self._pending.items() if now - one.since >= PATIENCE_S]
                 waiters = [waiter for id_ in late for waiter in self._pending.pop(id_).waiters]
-            answer([(waiter, NotOrdering(since_s)) for waiter in waiters])
+            self._answer([(waiter, NotOrdering(since_s)) for waiter in waiters])
 
 
 def _now_ms() -> int:

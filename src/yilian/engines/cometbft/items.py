@@ -2,14 +2,16 @@
 
 Shape    An item is a transaction's bytes, or `CBOR([transaction, ...])` of 1 to 100 of them, at most 256 KiB, in our own encoding.
 Verdict  `admit` is what CheckTx, PrepareProposal and ProcessProposal ask; one transaction that fails, fails its batch. Facts that were
-         found are remembered by the transaction's bytes, so that a signature is verified once in a process.
+         found are remembered by the transaction's bytes, so that a signature is verified once in a process; a batch that was admitted
+         is remembered by its own, so that it is taken apart once. Both memories are bounded in bytes (ADR-0115).
 Source   design 02 "Batch", "Verdicts".
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 from yilian.base.codec import Malformed, decode, encode
 from yilian.base.cose import SIGN1_HEAD
@@ -18,7 +20,12 @@ from yilian.ledger import KeyTable, Screened, screen
 
 BATCH_TRANSACTIONS_MAX = 100  # design 02
 BATCH_SIZE_BYTES_MAX = 256 * 1024  # design 02
-FACTS_MAX = 20_000  # about 40 MB; what falls out is verified again when its block comes
+FACTS_SIZE_BYTES_MAX = 64 * 1024 * 1024  # as many small transactions as four members may have waiting; what falls out is verified again
+BATCHES_SIZE_BYTES_MAX = 16 * 1024 * 1024  # two full blocks; what falls out is taken apart again
+FACT_SIZE_BYTES = 1_500  # of a fact's objects, besides its bytes: measured
+FACT_COPIES = 4  # the transaction, its payload, and the payload's values, whose objects are at most twice their bytes
+
+HeldT = TypeVar("HeldT")
 
 
 def pack(transactions: Sequence[bytes]) -> bytes:
@@ -43,7 +50,7 @@ def unpack(item: bytes) -> tuple[bytes, ...]:
     return tuple(batch)
 
 
-def in_block(items: Sequence[bytes]) -> tuple[list[bytes], list[int]]:
+def in_block(items: Sequence[bytes], opened: Callable[[bytes], Sequence[bytes]] = unpack) -> tuple[list[bytes], list[int]]:
     """Return the transactions of a decided block and how many each item has.
 
     What could not be unpacked stands as one transaction of those bytes: the ledger refuses it like any other, the same on every replica.
@@ -52,12 +59,44 @@ def in_block(items: Sequence[bytes]) -> tuple[list[bytes], list[int]]:
     counts = []
     for item in items:
         try:
-            inner: Sequence[bytes] = unpack(item)
+            inner = opened(item)
         except Refused:
             inner = (item,)
         transactions.extend(inner)
         counts.append(len(inner))
     return transactions, counts
+
+
+class Held(dict[bytes, HeldT], Generic[HeldT]):
+    """What is remembered by bytes, the oldest forgotten where it would be more than `size_bytes_max`; whoever changes it holds a lock."""
+
+    def __init__(self, size_bytes_max: int, cost_bytes: Callable[[bytes], int]) -> None:
+        """Begin empty; `cost_bytes` says what a key and what is remembered under it take."""
+        super().__init__()
+        self._size_bytes_max = size_bytes_max
+        self._cost_bytes = cost_bytes
+        self.size_bytes = 0
+
+    def hold(self, key: bytes, value: HeldT) -> None:
+        """Remember a value."""
+        if key not in self:
+            self.size_bytes += self._cost_bytes(key)
+        self[key] = value
+        while self.size_bytes > self._size_bytes_max:
+            self.forget(next(iter(self)))
+
+    def forget(self, key: bytes) -> None:
+        """Forget a value, if it is here."""
+        if self.pop(key, None) is not None:
+            self.size_bytes -= self._cost_bytes(key)
+
+
+def _fact_bytes(data: bytes) -> int:
+    return FACT_COPIES * len(data) + FACT_SIZE_BYTES
+
+
+def _batch_bytes(item: bytes) -> int:
+    return 2 * len(item) + FACT_SIZE_BYTES  # itself and its transactions
 
 
 class Screening:
@@ -68,7 +107,8 @@ class Screening:
         self._network = network
         self._keys = keys
         self._guard = threading.Lock()
-        self.facts: dict[bytes, Screened] = {}
+        self.facts: Held[Screened] = Held(FACTS_SIZE_BYTES_MAX, _fact_bytes)
+        self._admitted: Held[tuple[KeyTable, tuple[bytes, ...]]] = Held(BATCHES_SIZE_BYTES_MAX, _batch_bytes)
         self.verified = 0  # transactions whose signatures were checked here: a test asks
 
     def admit(self, item: bytes) -> int:
@@ -76,10 +116,25 @@ class Screening:
 
         Refuses  what `unpack` and `ledger.screen` refuse
         """
-        transactions = unpack(item)
+        keys = self._keys
+        known = self._admitted.get(item)
+        if known is not None and known[0] is keys:  # the table is the same object until a key comes or goes
+            return len(known[1])
+        transactions = self.opened(item)
         for data in transactions:
             self.fact(data)
+        if len(transactions) > 1:
+            with self._guard:
+                self._admitted.hold(item, (keys, transactions))
         return len(transactions)
+
+    def opened(self, item: bytes) -> tuple[bytes, ...]:
+        """Return the transactions in an item, remembered or found now.
+
+        Refuses  what `unpack` refuses
+        """
+        known = self._admitted.get(item)
+        return unpack(item) if known is None else known[1]
 
     def fact(self, data: bytes) -> Screened:
         """Return what is known of a transaction, found out now if need be.
@@ -93,14 +148,14 @@ class Screening:
         found = screen(self._network, keys, data)
         with self._guard:
             self.verified += 1
-            while len(self.facts) >= FACTS_MAX:
-                del self.facts[next(iter(self.facts))]
-            self.facts[data] = found
+            self.facts.hold(data, found)
         return found
 
-    def move_on(self, keys: KeyTable, done: Sequence[bytes]) -> None:
-        """Take the key table after a block, and forget the block's transactions."""
+    def move_on(self, keys: KeyTable, items: Sequence[bytes] = (), transactions: Sequence[bytes] = ()) -> None:
+        """Take the key table after a block, and forget what the block held."""
         with self._guard:
             self._keys = keys
-            for data in done:
-                self.facts.pop(data, None)
+            for item in items:
+                self._admitted.forget(item)
+            for data in transactions:
+                self.facts.forget(data)

@@ -1,7 +1,9 @@
-"""The ABCI server: a unix socket, one reader thread for each of CometBFT's four connections, answers in the order of the questions.
+"""The ABCI server: a unix socket, and for each of CometBFT's four connections one thread that reads and one that answers, in order.
 
-CheckTx comes in floods on a connection of its own: all that one read brought is answered with one write. What changes the ledger comes on
-the consensus connection; the application's lock keeps a second CometBFT on the same socket from interleaving with it.
+CheckTx comes in floods on a connection of its own: all that is there is answered with one write. What changes the ledger comes on the
+consensus connection; the application's lock keeps a second CometBFT on the same socket from interleaving with it.
+Reading has a thread of its own because CometBFT's client burns a core while it waits to be read: its flush timer, meant to fire every
+20 ms, fires every 20 ns (v0.38.25, abci/client/socket_client.go, `flushThrottleMS`; ADR-0114). So we read at once, and answer when we can.
 A defect of ours is answered with an Exception, upon which CometBFT ends itself, and is told to `failed`: nothing goes on after it.
 """
 
@@ -18,8 +20,60 @@ from typing import Any
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.cometbft.wire import Frames, NotAbci, framed
 
-READ_SIZE_BYTES = 1 << 20  # one read takes in about a hundred batches
+READ_SIZE_BYTES = 1 << 20  # more than the socket holds
+UNREAD_SIZE_BYTES_MAX = 64 * 1024 * 1024  # read and not yet answered, on one connection: several full blocks, seconds of any flood
 Handler = Callable[[Any], Any]  # the method's request -> its response
+
+
+class _Questions:
+    """What one connection has asked and was not answered: one thread reads, another takes."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._changed = threading.Condition()
+        self._bodies: list[bytes] = []
+        self._size_bytes = 0
+        self._is_over = False
+        self._failure: BaseException | None = None
+
+    def read(self) -> None:
+        """Read until the other side hangs up."""
+        frames, room = Frames(), memoryview(bytearray(READ_SIZE_BYTES))
+        try:
+            while size := self._connection.recv_into(room):
+                self._put(list(frames.take(room[:size])))
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that takes
+            self._failure = error
+        self.end()
+
+    def take(self) -> list[bytes]:
+        """Wait for questions and return all that are there, in their order; none, once the other side has hung up.
+
+        Raises   OSError, NotAbci: what ended the reading, after what came before it
+        """
+        with self._changed:
+            while not self._bodies and not self._is_over:
+                self._changed.wait()
+            bodies, self._bodies, self._size_bytes = self._bodies, [], 0
+            self._changed.notify_all()
+        if not bodies and self._failure is not None:
+            raise self._failure
+        return bodies
+
+    def end(self) -> None:
+        """Read no more."""
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+
+    def _put(self, bodies: list[bytes]) -> None:
+        if bodies:
+            with self._changed:
+                while self._size_bytes > UNREAD_SIZE_BYTES_MAX and not self._is_over:
+                    self._changed.wait()
+                self._bodies += bodies
+                self._size_bytes += sum(map(len, bodies))
+                self._changed.notify_all()
 
 
 class Server:
@@ -73,12 +127,11 @@ class Server:
                 self._threads.append(self._thread(partial(self._serve, connection), "abci"))
 
     def _serve(self, connection: socket.socket) -> None:
-        frames = Frames()
+        questions = _Questions(connection)
+        reader = self._thread(questions.read, "abci-read")
         try:
-            while piece := connection.recv(READ_SIZE_BYTES):
-                answers = [framed(self._answer(body)) for body in frames.take(piece)]
-                if answers:
-                    connection.sendall(b"".join(answers))
+            while bodies := questions.take():
+                connection.sendall(b"".join([framed(self._answer(body)) for body in bodies]))
         except OSError:
             pass  # CometBFT went away, or we are closing; it will connect again
         except NotAbci as error:
@@ -89,6 +142,9 @@ class Server:
         finally:
             with self._guard:
                 self._open.discard(connection)
+            _shut(connection)
+            questions.end()
+            reader.join()
             connection.close()
 
     def _answer(self, body: bytes) -> abci.Response:

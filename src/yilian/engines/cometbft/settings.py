@@ -120,6 +120,7 @@ _P2P: Final[Section] = {
     "pex": False,  # members are named by vote, not found by gossip
     "send_rate": 200_000_000,
     "recv_rate": 200_000_000,
+    "max_packet_msg_payload_size": 64 * 1024,  # a batch or a block's part in one packet, not in 60 (ADR-0114)
     "flush_throttle_timeout": "10ms",
     "persistent_peers_max_dial_period": "2s",  # a member that restarts is back at once
 }

@@ -35,7 +35,7 @@ class Frames:
         """Begin with nothing received."""
         self._buffer = bytearray()
 
-    def take(self, piece: bytes) -> Iterator[bytes]:
+    def take(self, piece: bytes | memoryview) -> Iterator[bytes]:
         """Yield the body of each message that is complete now.
 
         Raises   NotAbci
@@ -44,7 +44,9 @@ class Frames:
         at = 0
         while (found := self._frame(at)) is not None:
             start, end = found
-            yield bytes(self._buffer[start:end])
+            with memoryview(self._buffer) as whole:  # let go of at once: a buffer that is looked at cannot grow
+                body = bytes(whole[start:end])
+            yield body
             at = end
         del self._buffer[:at]
 
