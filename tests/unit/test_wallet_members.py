@@ -12,11 +12,11 @@ from yilian.base.handovers import EnrolAsk
 from yilian.base.transaction import Header
 from yilian.contracts import anchor, directory
 from yilian.ledger import Equivocation, Export, Item, receipt, root_at, sign_checkpoint, transparent
+from yilian.talks import converse, frame, unframed
 from yilian.wallet import Fault, Members, No, WalletClient, WalletRefused, Wish
 from yilian.wallet.desk import Desk
 from yilian.wallet.home import CHANGES_FILE, Home
-from yilian.wallet.protocol import frame, unframed
-from yilian.wallet.server import converse
+from yilian.wallet.protocol import FRAME_BYTES_MAX
 
 FOUR = ("clinic-1", "hospital-1", "hospital-2", "regulator-1")
 TICK = anchor.Tick(bytes(32), bytes(32))
@@ -313,7 +313,9 @@ def test_a_wallets_file_is_not_taken_for_the_changes(tmp_path, world, home):
 async def test_the_client_asks_until_nothing_is_new(tmp_path, world, home):
     desk = desk_of(home, world)
     world.changed(admit("hospital-3"))
-    server = await asyncio.start_unix_server(lambda reader, writer: converse(desk, reader, writer), path=str(tmp_path / "w.sock"))
+    server = await asyncio.start_unix_server(
+        lambda reader, writer: converse(desk.answer, FRAME_BYTES_MAX, reader, writer), path=str(tmp_path / "w.sock")
+    )
     asked = []
 
     async def fetch(since):
