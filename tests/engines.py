@@ -3,7 +3,6 @@
 An engine joins by an entry in `ENGINES`: a function of (folder, genesis) that is an async context manager of an open `Engine`.
 """
 
-import asyncio
 import contextlib
 import time
 from dataclasses import replace
@@ -136,9 +135,3 @@ MARKS = {"four validators": [pytest.mark.slow, needs_cometbft, pytest.mark.xdist
 def every_engine():
     """Return the parameters of a test or fixture that runs over all of them."""
     return [pytest.param(opened, id=name, marks=MARKS.get(name, ())) for name, opened in ENGINES.items()]
-
-
-async def until(holds):
-    """Let others run until `holds()`: for what another thread will do, and no time is promised for."""
-    while not holds():  # noqa: ASYNC110 - nothing rings when a thread or process gets there
-        await asyncio.sleep(0)

@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from tests.engines import Submissions, embedded, genesis, grant, until
+from tests.engines import Submissions, embedded, genesis, grant
+from tests.waiting import begun, until
 from tests.worlds import STARTED_AT_S, key, make_genesis, seed
 from yilian.base.digests import key_tag
 from yilian.base.merkle import is_included, leaf_hash
@@ -425,8 +426,8 @@ async def test_a_verifying_process_that_keeps_dying_costs_nobody_an_answer(tmp_p
         for attempt in range(STARTS_MAX):
             await asyncio.gather(*[engine.submit(offer.give(f"early {attempt} {n}")) for n in range(2 * INLINE_MAX)])  # a burst starts one
             await until(lambda: any(each.is_ready and each.child.pid not in killed for each in verifiers._processes))
-            batch = [asyncio.create_task(engine.submit(offer.give(f"grant {attempt} {n}"))) for n in range(290)]
-            await asyncio.sleep(0)
+            batch = [asyncio.create_task(engine.submit(offer.give(f"grant {attempt} {n}"))) for n in range(289)]
+            batch.append(await begun(engine.submit(offer.give(f"grant {attempt} last"))))  # and all those before it
             child = verifiers._processes[-1].child
             killed.add(child.pid)
             os.kill(child.pid, signal.SIGKILL)

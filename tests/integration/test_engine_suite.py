@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.engines import Submissions, every_engine, genesis, grant
+from tests.waiting import begun
 from tests.worlds import key
 from yilian.base.merkle import EMPTY_ROOT, is_consistent, is_included, leaf_hash
 from yilian.base.refusals import Reason
@@ -176,8 +177,7 @@ async def test_what_is_screened_elsewhere_is_screened_alike(engine, offer):
 
 
 async def test_a_caller_who_gives_up_changes_nothing_for_the_others(engine, offer):
-    impatient = asyncio.create_task(engine.submit(offer.give("a")))
-    await asyncio.sleep(0)
+    impatient = await begun(engine.submit(offer.give("a")))
     impatient.cancel()
     answer = await engine.submit(offer.give("b"))
     assert answer.is_accepted
@@ -185,9 +185,8 @@ async def test_a_caller_who_gives_up_changes_nothing_for_the_others(engine, offe
 
 
 async def test_a_closed_engine_says_so_to_whoever_asks_waits_or_watches(engine, offer):
-    watching = asyncio.create_task(engine.watch())
-    following = asyncio.create_task(take(engine.blocks(0), 1))
-    await asyncio.sleep(0)
+    watching = await begun(engine.watch())
+    following = await begun(take(engine.blocks(0), 1))
     await engine.close()
     for ask in (engine.read, lambda: engine.entry(0), lambda: engine.block(1)):
         with pytest.raises(EngineClosed):

@@ -4,6 +4,7 @@ The cut is a copy of the holder's files as they are on the disk at that step: wh
 the copy.
 """
 
+import asyncio
 import shutil
 from dataclasses import replace
 
@@ -171,16 +172,19 @@ async def test_a_revocation_between_the_entry_and_the_bytes_stops_the_bytes_and_
     assert access.entry(here.engine.read(), index).unsent == access.UnsentReason.REVOKED
 
 
-async def test_a_shutdown_waits_for_what_is_under_way_and_loses_no_record_of_it(here):
-    import asyncio
-
+async def test_a_shutdown_waits_for_what_is_under_way_and_loses_no_record_of_it(here, monkeypatch):
     reading = here.signed("/fhir/Observation", here.control_key)
+    under_way, begun_entering = here.holder.releases.open, asyncio.Event()
     call = asyncio.ensure_future(both_calls(here, reading, here.holder))
-    releases = here.holder.releases
-    while reading.read.request_id not in releases.open:  # noqa: ASYNC110 - the state itself is what is waited for
-        await asyncio.sleep(0)
-    while releases.open[reading.read.request_id].outcome is None:  # noqa: ASYNC110 - the same
-        await asyncio.sleep(0)
+    submitted = here.holder.releases.submitted
+
+    async def noticed(self, *arguments):
+        begun_entering.set()
+        await submitted(*arguments)
+
+    monkeypatch.setattr(Releases, "submitted", noticed)
+    await begun_entering.wait()
+    assert under_way[reading.read.request_id].outcome is not None
     await here.holder.flight.land()
     released = await call
     row = here.holder.releases.row(reading.read.request_id)

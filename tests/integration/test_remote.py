@@ -5,7 +5,8 @@ import contextlib
 
 import pytest
 
-from tests.engines import Loopback, Submissions, embedded, genesis, grant, until
+from tests.engines import Loopback, Submissions, embedded, genesis, grant
+from tests.waiting import until
 from tests.worlds import make_genesis, node_key
 from yilian.base.codec import decode, encode
 from yilian.base.refusals import Reason

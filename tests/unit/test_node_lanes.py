@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.waiting import begun, until
 from yilian.node import lanes
 from yilian.node.lanes import Lane
 
@@ -18,11 +19,16 @@ async def test_an_approved_offer_waits_for_the_one_before_it():
     lane, entries = Lane(), [5]
     for name in (b"a", b"b"):
         lane.foretell(name, 5)
-    second = asyncio.ensure_future(lane.turn(b"b", lambda: entries[0]))
-    await asyncio.sleep(0)
+    looked = []
+
+    def next_number():
+        looked.append(entries[0])
+        return entries[0]
+
+    second = await begun(lane.turn(b"b", next_number))
     assert not second.done()
     assert await lane.turn(b"a", lambda: entries[0]) is True
-    await asyncio.sleep(0)
+    await until(lambda: len(looked) == 2)  # it was told, and looked again
     assert not second.done()
     entries[0] = 6
     lane.leave(b"a")
@@ -33,8 +39,7 @@ async def test_an_offer_whose_forerunner_was_refused_is_made_anew_at_once():
     lane = Lane()
     for name in (b"a", b"b"):
         lane.foretell(name, 5)
-    second = asyncio.ensure_future(lane.turn(b"b", lambda: 5))
-    await asyncio.sleep(0)
+    second = await begun(lane.turn(b"b", lambda: 5))
     lane.leave(b"a")
     assert await second is False
     assert lane.foretell(b"b", 5) == 5
