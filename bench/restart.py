@@ -324,9 +324,7 @@ def _joined(folder: Path, at: str) -> Iterator[Figure]:
         while (stands := newcomer.ask("stand"))["entries"] < running.ask("stand")["entries"]:
             assert time.monotonic() - newcomer.started < PATIENCE_S, stands
             time.sleep(LOOK_S)
-        yield Figure(
-            f"network1.join_s_{at}", time.monotonic() - newcomer.started, "s until a newcomer by state sync has every entry's effect"
-        )
+        yield Figure(f"network1.join_s_{at}", time.monotonic() - newcomer.started, "s till a newcomer by state sync stands level")
         yield Figure(f"network1.join_memory_mb_{at}", stands["peak_mb"], "MB, the newcomer's peak", "<= 300")
         newcomer.end()
     running.end()
