@@ -2,14 +2,19 @@
 
 import asyncio
 import shutil
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
-from tests.consortium import NAMES, Consortium, grant, hashes_agree, needs_cometbft, within
+from tests.consortium import NAMES, Consortium, grant, hashes_agree, needs_cometbft, persistently, seated, seats, within
+from tests.worlds import founder
 from yilian.base.codec import decode, encode
 from yilian.base.digests import sha256
-from yilian.engines.cometbft import Trust, write_home
+from yilian.contracts import directory
+from yilian.engines import StoreCorrupt, StoreLocked
+from yilian.engines.cometbft import CometBftEngine, Rpc, Trust, begin_again, write_home
+from yilian.engines.folders import hold
 from yilian.ledger import parse_manifest
 
 pytestmark = [pytest.mark.slow, needs_cometbft, pytest.mark.xdist_group("cometbft")]
@@ -76,3 +81,71 @@ async def test_a_peer_that_offers_a_forged_snapshot_is_seen_through(tmp_path):
     assert newcomer.application._snapshots.rejected > 0
     assert newcomer.read().get(b"zz") is None
     await consortium.stop()
+
+
+async def test_a_damaged_ledger_is_told_and_begins_again_by_state_sync_on_its_own_seat(tmp_path):
+    consortium = Consortium(tmp_path)
+    await grown(consortium, 12)
+    await consortium.stop("clinic-1")
+    folder = consortium.folders["clinic-1"]
+    with (folder / "ledger.sqlite").open("r+b") as file:
+        file.write(bytes(100))  # the header that every SQLite file begins with
+    with pytest.raises(StoreCorrupt, match="in a consortium `yilian network repair` fetches the ledger from the others"):
+        consortium.start("clinic-1")
+    votes = (folder / "validator/data/priv_validator_state.json").read_text()
+    with pytest.raises(StoreLocked, match="another process has the ledger"), closing(hold(folder)):
+        begin_again(folder, await trust(consortium))
+    aside = begin_again(folder, await trust(consortium))
+    assert sorted(path.name for path in aside.iterdir() if path.name.startswith("ledger.sqlite")) != []
+    assert (folder / "validator/data/priv_validator_state.json").read_text() == votes
+    consortium.start("clinic-1")
+    said = await within(persistently(consortium.engines["clinic-1"], grant(consortium, "again", "clinic-1")[0]))
+    assert said.is_accepted
+    await hashes_agree(consortium, said.height)
+    assert consortium.engines["clinic-1"].entry(0) is None  # it began with a snapshot
+    proposers = set()
+    while "clinic-1" not in proposers:  # it validates again, with the votes that it had given before
+        answer = await within(consortium.engines["hospital-1"].submit(grant(consortium, len(proposers) + said.height, "hospital-1")[0]))
+        said = answer if answer.is_accepted else said
+        proposers.add(consortium.engines["hospital-1"].block(answer.height).proposer)
+    await consortium.stop()
+
+
+async def test_whom_no_member_is_known_by_cannot_connect_and_once_admitted_it_follows(tmp_path):
+    consortium = Consortium(tmp_path)
+    consortium.start()
+    seat = seats(["pharmacy-1"])[0]
+    folder = tmp_path / "pharmacy-1"
+    write_home(folder, consortium.genesis, seat, [consortium.seats[name].peer for name in NAMES])
+    engine = CometBftEngine.open(folder, consortium.genesis)
+    try:
+        first = await within(consortium.engines["hospital-1"].submit(grant(consortium, "first", "hospital-1")[0]))
+        await within(consortium.all_at(first.height + 2))  # two heartbeats: it dials every second meanwhile
+        assert (engine.read().chain.height, await peers_of(seat)) == (0, 0)
+        assert seat.peer.partition("@")[0] not in await connected(consortium, "hospital-2")
+
+        one = seated(founder("pharmacy-1", ("pharmacy",)))
+        keys = (one.node_key, one.sealing_key, one.receipt_key, one.consensus_key)
+        admit = directory.Admit(one.id, list(one.kinds), one.name, one.endpoint, *keys, 0)
+        proposal = consortium.transaction("hospital-1", "directory.propose", directory.propose_change(admit))
+        number = (await within(consortium.engines["hospital-1"].submit(proposal))).index
+        for voter in ("hospital-2", "clinic-1"):
+            vote = consortium.transaction(voter, "directory.vote", directory.Vote(number, yes=True))
+            said = await within(consortium.engines["hospital-1"].submit(vote))
+        async for block in engine.blocks(said.height - 1):
+            assert block == consortium.engines["hospital-1"].block(said.height)
+            break
+        assert await peers_of(seat) > 0
+    finally:
+        await engine.close()
+        await consortium.stop()
+
+
+async def peers_of(seat):
+    return (await asyncio.to_thread(Rpc(seat.rpc_port).standing)).peers
+
+
+async def connected(consortium, name):
+    """Return the ids of a member's peers."""
+    listed = await asyncio.to_thread(consortium.rpc(name)._ask, "net_info")
+    return {peer["node_info"]["id"] for peer in listed["peers"]}

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.consortium import Consortium, needs_cometbft, within
-from yilian.engines.cometbft import BinaryMissing, PortInUse, RestoredAlone, WrongGenesis, WrongVersion, write_home
+from tests.consortium import Consortium, grant, needs_cometbft, within
+from yilian.engines.cometbft import BinaryMissing, Diverged, PortInUse, RestoredAlone, WrongGenesis, WrongVersion, write_home
 
 pytestmark = [pytest.mark.slow, needs_cometbft, pytest.mark.xdist_group("cometbft")]
 
@@ -53,3 +53,21 @@ async def test_a_ledger_ahead_of_its_block_store_stops_with_a_sentence(tmp_path)
     with pytest.raises(RestoredAlone, match="CometBFT has no blocks and the ledger here has"):
         await within(alone.engines["hospital-1"].watch())
     await alone.stop()
+
+
+async def test_a_ledger_that_differs_from_the_networks_stops_with_a_sentence_and_the_others_go_on(consortium):
+    consortium.start()
+    engine, other = consortium.engines["clinic-1"], consortium.engines["hospital-1"]
+    first = await within(other.submit(grant(consortium, "first", "hospital-1")[0]))
+    honest = engine.application.finalize_block
+
+    def damaged(asked):
+        answer = honest(asked)
+        answer.app_hash = bytes(32) if asked.height > first.height else answer.app_hash
+        return answer
+
+    engine._server._methods["finalize_block"] = damaged
+    assert (await within(other.submit(grant(consortium, "second", "hospital-1")[0]))).is_accepted
+    with pytest.raises(Diverged, match=r"gives another app hash .*Expected 0{64}, got \w+.*yilian network repair"):
+        await within(engine.watch())
+    assert (await within(other.submit(grant(consortium, "third", "hospital-1")[0]))).is_accepted

@@ -20,9 +20,10 @@ from yilian.base.refusals import Reason, Refused
 from yilian.base.transaction import Header, act_bytes, approve, assemble
 from yilian.contracts import consent, directory
 from yilian.engines import decode_block, encode_block
-from yilian.engines.cometbft import NotAHome, OutOfStep, Seat, Trust, WrongGenesis, WrongVersion, write_home
+from yilian.engines.cometbft import Diverged, NotAHome, OutOfStep, RestoredAlone, Seat, Trust, WrongGenesis, WrongVersion, write_home
 from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, Application
 from yilian.engines.cometbft.items import Held, Screening, in_block, pack, unpack
+from yilian.engines.cometbft.process import cause
 from yilian.engines.cometbft.server import Server
 from yilian.engines.cometbft.settings import address, chain_id, genesis_document, read_ports
 from yilian.engines.cometbft.snapshots import Snapshots
@@ -296,6 +297,29 @@ def test_the_genesis_document_carries_ours_and_its_validators(genesis):
 def test_a_folder_without_a_home_says_what_to_write(tmp_path):
     with pytest.raises(NotAHome, match="yilian network init"):
         read_ports(tmp_path)
+
+
+RESET = "Did you reset CometBFT without resetting your application's data?"
+
+
+@pytest.mark.parametrize(
+    ("words", "fault", "says"),
+    [
+        ("error: app block height (12) is higher than core (9)", OutOfStep, "ends at height 12 and CometBFT's blocks go on at 9"),
+        ("app block height (3) is too far below block store base (40)", OutOfStep, "ends at height 3 and CometBFT's blocks go on at 40"),
+        (f"state.AppHash does not match AppHash after replay. Got\nAB, expected .\n\n{RESET}", RestoredAlone, "CometBFT has no blocks"),
+        (f"state.AppHash does not match AppHash after replay. Got\nAB, expected CD.\n\n{RESET}", Diverged, "Got AB, expected CD"),
+        ("block.AppHash does not match AppHash after replay. Got AB, expected CD.", Diverged, "another app hash than the network's"),
+        ("+2/3 committed an invalid block: wrong Block.Header.AppHash.  Expected AB, got CD", Diverged, "Expected AB, got CD"),
+    ],
+)
+def test_what_cometbft_says_of_its_ledger_and_ours_is_told_apart(words, fault, says):
+    found = cause(f"panic: {words}\ngoroutine 1 [running]:")
+    assert (type(found), says in str(found), "`yilian network repair`" in str(found)) == (fault, True, True)
+
+
+def test_what_cometbft_says_of_other_things_is_no_cause():
+    assert cause("E[2026-11-23|20:00:00] Error dialing peer") is None
 
 
 # -- the application

@@ -2,7 +2,7 @@
 
 Socket   `control.sock` in the node's folder (or the region's home), mode 0600: who can connect runs as the same user.
 Talk     one JSON object a line. `{"op": "import", "member": id, "path": folder}` is answered by any number of `{"progress": ...}` and one
-         `{"done": ...}` or `{"no": sentence}`.
+         `{"done": ...}` or `{"no": sentence}`; `{"op": "propose" or "vote", "member": id, ...}` (`voting`) by one of these two.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from yilian.cli.frame import Declined, Unreachable
 
 if TYPE_CHECKING:
+    from yilian.cli.voting import Act
     from yilian.records import ImportCounts, Issue, RecordStore
 
 SOCKET: Final = "control.sock"
@@ -27,14 +28,14 @@ Say = Callable[[dict[str, Any]], None]
 
 
 @asynccontextmanager
-async def listening(folder: Path, stores: Mapping[str, "RecordStore"]) -> AsyncIterator[Path]:
-    """Serve the operator's socket in `folder` until the block is left."""
+async def listening(folder: Path, stores: Mapping[str, "RecordStore"], acts: Mapping[str, "Act"] | None = None) -> AsyncIterator[Path]:
+    """Serve the operator's socket in `folder` until the block is left: imports into `stores`, proposals and votes by `acts`."""
     path = folder / SOCKET
     path.unlink(missing_ok=True)  # of a process that died: the ledger's lock says that no other one lives
     before = os.umask(0o177)
     try:
         server = await asyncio.start_unix_server(
-            lambda reader, writer: _converse(stores, reader, writer), path=str(path), limit=LINE_BYTES_MAX
+            lambda reader, writer: _converse(stores, acts or {}, reader, writer), path=str(path), limit=LINE_BYTES_MAX
         )
     finally:
         os.umask(before)
@@ -45,7 +46,9 @@ async def listening(folder: Path, stores: Mapping[str, "RecordStore"]) -> AsyncI
         path.unlink(missing_ok=True)
 
 
-async def _converse(stores: Mapping[str, "RecordStore"], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _converse(
+    stores: Mapping[str, "RecordStore"], acts: Mapping[str, "Act"], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
     loop = asyncio.get_running_loop()
 
     def say(said: dict[str, Any]) -> None:
@@ -54,8 +57,11 @@ async def _converse(stores: Mapping[str, "RecordStore"], reader: asyncio.StreamR
 
     with contextlib.suppress(ConnectionError, ValueError):  # who asked went away, or does not speak this
         asked = json.loads(await reader.readline())
-        store = stores.get(str(asked.get("member")))
-        if asked.get("op") != "import" or store is None:
+        member = str(asked.get("member"))
+        store, act = stores.get(member), acts.get(member)
+        if asked.get("op") in ("propose", "vote") and act is not None:
+            last: dict[str, Any] = {"done": await act(asked)}
+        elif asked.get("op") != "import" or store is None:
             last = {"no": f"there is no member {asked.get('member')!r} here"}
         else:
             last = await asyncio.to_thread(_import, store, str(asked.get("path")), say)

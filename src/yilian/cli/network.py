@@ -1,8 +1,11 @@
-"""A consortium whose members order together: found one, join one, see how it stands.
+"""A consortium whose members order together: found one, join one, decide together, see how it stands.
 
-  yilian network init     makes every founder's folder out of one members.toml, for a trial on one machine or a ceremony of all founders
-  yilian network join     seats a member that has its folder and the network's genesis; it begins with a checked snapshot of the others
-  yilian network status   height, how long ago the last block was, peers and validators, of a member that runs here
+  yilian network init      makes every founder's folder out of one members.toml, for a trial on one machine or a ceremony of all founders
+  yilian network join      seats a member that has its folder and the network's genesis; it begins with a checked snapshot of the others
+  yilian network propose   has a running member propose that another is admitted, removed, or has other votes
+  yilian network vote      has a running member vote on that
+  yilian network status    height, how long ago the last block was, peers and validators, of a member that runs here
+  yilian network repair    moves a member's damaged copy of the ledger aside, so that the next start fetches it from the others
 
 members.toml: one [[member]] each with id, kinds, name, endpoint and, if not the default, power (1; 0 follows without validating), host
 (127.0.0.1), listen (host), p2p_port and rpc_port (26656, 26657, the next member 10 above); [parameters] as the directory knows them.
@@ -13,17 +16,20 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from yilian.cli import voting
 from yilian.cli.files import read_bytes, write_new
 from yilian.cli.frame import Declined, Misused, Output, Unreachable
 
 if TYPE_CHECKING:
     from yilian.engines.consortium import Seat, Trust
-    from yilian.ledger import Founder
+    from yilian.ledger import Founder, Genesis
 
-SUMMARY = "found, join or look at a consortium that orders together"
+SUMMARY = "found, join, govern, look at or repair a consortium that orders together"
 ENGINE: Final = "consortium"
 PEERS: Final = "peers.txt"
 GENESIS: Final = "genesis.cbor"
+FOUNDER_CARD: Final = "founder.card"
+CARD: Final = "member.card"
 _TEXTS: Final = ("name", "endpoint", "power", "host", "listen", "p2p_port", "rpc_port")
 _FIELDS: Final = {"id": str, "kinds": list} | {field: int if field == "power" or field.endswith("_port") else str for field in _TEXTS}
 _REQUIRED: Final = ("id", "kinds", "name", "endpoint")
@@ -43,8 +49,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     join.add_argument("--home", required=True, type=Path, metavar="DIR", help="the member's data folder (yilian node init)")
     join.add_argument("--genesis", type=Path, metavar="FILE", help="the network's genesis, if the folder has none yet")
     join.add_argument("--peers", required=True, type=Path, metavar="FILE", help="peers.txt of the network: ID@HOST:PORT, one a line")
-    join.add_argument("--ask", action="append", default=[], metavar="HOST:PORT", help="a member's RPC to begin from; two at least")
-    join.add_argument("--trust", metavar="HEIGHT:HASH", help="a block that you know to be the network's (else the ones asked must agree)")
+    _begin_from(join)
     join.add_argument("--host", default="127.0.0.1", help="where the others reach it (default %(default)s)")
     join.add_argument("--listen", default="", help="the address that it binds, if that is not --host")
     join.add_argument("--p2p-port", type=int, default=26_656, help="default %(default)s")
@@ -53,12 +58,25 @@ def options(parser: argparse.ArgumentParser) -> None:
     status = acts.add_parser("status", help="how it stands")
     status.add_argument("--home", required=True, type=Path, metavar="DIR", help="the member's data folder")
     status.set_defaults(act=_status)
-    for act in (init, join, status):
+    repair = acts.add_parser("repair", help="begin again with the others' copy of the ledger")
+    repair.add_argument("--home", required=True, type=Path, metavar="DIR", help="the member's data folder; its node must be stopped")
+    _begin_from(repair)
+    repair.set_defaults(act=_repair)
+    voted = voting.options(acts)
+    for act in voted:
+        act.add_argument("--home", required=True, type=Path, metavar="DIR", help="the member's data folder; its node must run")
+    for act in (init, join, status, repair, *voted):
         act.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the same facts as JSON")
+
+
+def _begin_from(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ask", action="append", default=[], metavar="HOST:PORT", help="a member's RPC to begin from; two at least")
+    parser.add_argument("--trust", metavar="HEIGHT:HASH", help="a block that you know to be the network's (else the ones asked must agree)")
 
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Do the act that was named."""
+    from yilian.engines import EngineStopped
     from yilian.engines.consortium import NotSeated
     from yilian.engines.consortium import Unreachable as Silent
     from yilian.node import SettingsWrong
@@ -68,6 +86,8 @@ def run(options: argparse.Namespace, output: Output) -> None:
         options.act(options, output)
     except (SettingsWrong, NotSeated) as wrong:
         raise Misused(str(wrong)) from wrong
+    except EngineStopped as stopped:
+        raise Unreachable(str(stopped)) from stopped
     except Silent as silent:
         raise Unreachable(f"{silent}: is the node running? yilian node run --home DIR") from silent
 
@@ -199,14 +219,51 @@ def _join(options: argparse.Namespace, output: Output) -> None:
         settle(options.home / LEDGER, genesis, seat, peers, trust)
     except FileExistsError as error:
         raise Misused(f"{options.home} is seated already, and keys are never overwritten") from error
-    begins = "block 1"
-    if trust is not None:
-        begins = f"a snapshot above height {trust.height}, block {trust.block_hash}: compare that hash with a member you know"
+    card = options.home / CARD
+    write_new(card, _card(options.home, genesis, seat))
     output.answer(
-        {"member": settings.id, "peer": seat.peer, "consensus_key": seat.consensus_key, "trusted_height": trust.height if trust else None},
-        f"{settings.id} is seated as {seat.peer}; it begins with {begins}",
-        f"to validate, the members admit it by vote with the consensus key {seat.consensus_key.hex()}",
-        f"next: yilian node run --home {options.home}",
+        {"member": settings.id, "peer": seat.peer, "consensus_key": seat.consensus_key, "card": str(card), **_trusted(trust)},
+        f"{settings.id} is seated as {seat.peer}; it begins with {_begins(trust)}",
+        f"hand {card} to a member: yilian network propose --home DIR --admit {CARD}; who is no member is hung up on",
+        f"once the vote carried it: yilian node run --home {options.home}",
+    )
+
+
+def _card(home: Path, genesis: "Genesis", seat: "Seat") -> bytes:
+    """Return what the members are to admit: the card that `yilian node init` wrote, with the seat's key; a founder's is in genesis.
+
+    Raises   Misused
+    """
+    from dataclasses import replace
+
+    from yilian.ledger import Genesis, parse_genesis
+
+    founders = [one for one in genesis.members if one.id == seat.member]
+    (one,) = founders or parse_genesis(read_bytes(home / FOUNDER_CARD)).members
+    return Genesis(0, "", (replace(one, consensus_key=seat.consensus_key),), {}).encoded()
+
+
+def _begins(trust: "Trust | None") -> str:
+    if trust is None:
+        return "block 1"
+    return f"a snapshot above height {trust.height}, block {trust.block_hash}: compare that hash with a member you know"
+
+
+def _trusted(trust: "Trust | None") -> dict[str, int | None]:
+    return {"trusted_height": trust.height if trust else None}
+
+
+def _repair(options: argparse.Namespace, output: Output) -> None:
+    from yilian.cli.ordering import LEDGER
+    from yilian.engines.consortium import begin_again
+    from yilian.node import read_settings
+
+    member, trust = read_settings(options.home).id, _trust(options)
+    aside = begin_again(options.home / LEDGER, trust)
+    output.answer(
+        {"member": member, "aside": str(aside), **_trusted(trust)},
+        f"the copy of the ledger of {member} is moved to {aside}; it begins again with {_begins(trust)}",
+        f"next: yilian node run --home {options.home}; once it has caught up (yilian network status) that folder may go",
     )
 
 
@@ -241,12 +298,15 @@ def _trust(options: argparse.Namespace) -> "Trust | None":
 
 def _status(options: argparse.Namespace, output: Output) -> None:
     from yilian.cli.ordering import LEDGER
+    from yilian.engines import progress_in
     from yilian.engines.consortium import standing
     from yilian.node import read_settings
 
     member = read_settings(options.home).id
     said = standing(options.home / LEDGER)
+    older = progress_in(options.home / LEDGER)
     whole, catching_up = sum(said.validators.values()), ", catching up" if said.is_catching_up else ""
+    last = f"last block {said.behind_s} s ago" if said.height else "no block yet"
     output.answer(
         {
             "member": member,
@@ -255,7 +315,9 @@ def _status(options: argparse.Namespace, output: Output) -> None:
             "behind_s": said.behind_s,
             "peers": said.peers,
             "validators": said.validators,
+            "older_entries": None if older is None else {"here": older.entries, "all": older.entries_all},
         },
-        f"{member}: height {said.height}, last block {said.behind_s} s ago{catching_up}, {said.peers} peers",
+        f"{member}: height {said.height}, {last}{catching_up}, {said.peers} peers",
         f"{len(said.validators)} validators: " + ", ".join(f"{name} {power}/{whole}" for name, power in said.validators.items()),
+        *([] if older is None else [f"before its snapshot: {older.entries} of {older.entries_all} entries fetched and proven so far"]),
     )

@@ -12,10 +12,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yilian.base.keys import SEED_SIZE
-from yilian.engines.cometbft import HOME, CometBftEngine, NotAHome, NotOrdering, Rpc, Seat, Trust, Unreachable, read_ports, write_home
+from yilian.engines.cometbft import (
+    HOME,
+    CometBftEngine,
+    NotAHome,
+    NotOrdering,
+    Rpc,
+    Seat,
+    Trust,
+    Unreachable,
+    begin_again,
+    read_ports,
+    write_home,
+)
 from yilian.ledger import Genesis
 
-__all__ = ["NotOrdering", "NotSeated", "Seat", "Standing", "Trust", "Unreachable", "draw", "open_engine", "settle", "standing", "trusted"]
+__all__ = [
+    "NotOrdering",
+    "NotSeated",
+    "Seat",
+    "Standing",
+    "Trust",
+    "Unreachable",
+    "begin_again",
+    "draw",
+    "open_engine",
+    "settle",
+    "standing",
+    "trusted",
+]
 
 NotSeated = NotAHome
 P2P_PORT = 26_656  # as CometBFT's own default; the second is the next
@@ -82,7 +107,8 @@ def standing(folder: Path) -> Standing:
     """
     client = Rpc(read_ports(folder).rpc)
     try:
-        said, powers, names = client.standing(), client.validators(), client.seats()
+        said, names = client.standing(), client.seats()
+        powers = client.validators() if said.height else {}  # CometBFT knows none before its first block
     finally:
         client.close()
     named = {names.get(key, key.hex()): power for key, power in powers.items()}

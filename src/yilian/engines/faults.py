@@ -33,7 +33,8 @@ class StoreCorrupt(EngineStopped):
         """Name the file and what is wrong with it."""
         self.path, self.why = path, why
         super().__init__(
-            f"the ledger in {path} is damaged ({why}): keep a copy, then restore the backup, or a snapshot and follow another member"
+            f"the ledger in {path} is damaged ({why}): keep a copy, then restore the backup, or a snapshot and follow another member; "
+            "in a consortium `yilian network repair` fetches the ledger from the others"
         )
 
 

@@ -8,6 +8,8 @@ Files    in the order of a transaction's life: `engine` (submitted, answered), `
 from yilian.engines.cometbft.engine import CometBftEngine
 from yilian.engines.cometbft.faults import (
     BinaryMissing,
+    ConsensusFailed,
+    Diverged,
     KeepsDying,
     OutOfStep,
     PortInUse,
@@ -15,6 +17,7 @@ from yilian.engines.cometbft.faults import (
     WrongGenesis,
     WrongVersion,
 )
+from yilian.engines.cometbft.repair import begin_again
 from yilian.engines.cometbft.rpc import Rpc, Unreachable
 from yilian.engines.cometbft.settings import HOME, NotAHome, Seat, Trust, read_ports, write_home
 from yilian.engines.faults import NotOrdering
@@ -23,6 +26,8 @@ __all__ = [
     "HOME",
     "BinaryMissing",
     "CometBftEngine",
+    "ConsensusFailed",
+    "Diverged",
     "KeepsDying",
     "NotAHome",
     "NotOrdering",
@@ -35,6 +40,7 @@ __all__ = [
     "Unreachable",
     "WrongGenesis",
     "WrongVersion",
+    "begin_again",
     "read_ports",
     "write_home",
 ]

@@ -268,6 +268,10 @@ class CometBftEngine(Served):
             since_s = int(now - self._last_block_at)
             if since_s < HALTED_S:
                 continue
+            failure = self.process.failure()
+            if failure is not None:
+                self._fail(failure)
+                return
             with self._guard:
                 late = [id_ for id_, one in self._pending.items() if now - one.since >= PATIENCE_S]
                 waiters = [waiter for id_ in late for waiter in self._pending.pop(id_).waiters]

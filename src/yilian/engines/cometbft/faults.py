@@ -42,7 +42,7 @@ class RestoredAlone(EngineStopped):
         """Say how they differ."""
         super().__init__(
             f"{how}: the ledger or CometBFT's data was restored or removed alone. "
-            "Restore both from one backup, or move both away and join again by state sync (`yilian network join`)"
+            "Restore both from one backup, or move both away and join again by state sync: `yilian network repair` does"
         )
 
 
@@ -53,6 +53,28 @@ class OutOfStep(RestoredAlone):
         """Name both heights."""
         self.ours, self.theirs = ours, theirs
         super().__init__(f"the ledger here ends at height {ours} and CometBFT's blocks go on at {theirs}")
+
+
+class Diverged(EngineStopped):
+    """This copy of the ledger is not what the network agreed on."""
+
+    def __init__(self, said: str) -> None:
+        """Quote what CometBFT found."""
+        super().__init__(
+            f"the ledger here gives another app hash than the network's ({said}): it is damaged, or the others run another version of this "
+            "software. Compare versions, keep a copy, then run `yilian network repair`, which fetches the ledger from the others"
+        )
+
+
+class ConsensusFailed(EngineStopped):
+    """CometBFT lives but takes part in nothing any more."""
+
+    def __init__(self, log: Path, said: str) -> None:
+        """Quote it."""
+        super().__init__(
+            f"CometBFT gave up its part in the consensus ({said}): the whole is in {log}. Free the disk if it is full, then start again; "
+            "if it comes back, run `yilian network repair`"
+        )
 
 
 class PortInUse(EngineStopped):
@@ -68,4 +90,7 @@ class KeepsDying(EngineStopped):
 
     def __init__(self, status: int, log: Path, last: str) -> None:
         """Quote its last line."""
-        super().__init__(f"CometBFT ended {status} again and again right after its start; its last line in {log} is: {last}")
+        super().__init__(
+            f"CometBFT ended {status} again and again right after its start; its last line in {log} is: {last}. "
+            "If that speaks of its own files, stop the node and run `yilian network repair`"
+        )

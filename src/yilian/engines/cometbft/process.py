@@ -12,7 +12,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from yilian.engines.cometbft.faults import BinaryMissing, KeepsDying, OutOfStep, PortInUse, RestoredAlone, WrongVersion
+from yilian.engines.cometbft.faults import (
+    BinaryMissing,
+    ConsensusFailed,
+    Diverged,
+    KeepsDying,
+    OutOfStep,
+    PortInUse,
+    RestoredAlone,
+    WrongVersion,
+)
 from yilian.engines.cometbft.settings import HOME, VERSION, Ports
 from yilian.engines.faults import EngineStopped
 
@@ -43,6 +52,9 @@ def binary() -> Path:
 
 _TOO_HIGH = re.compile(r"app block height \((\d+)\) is higher than core \((\d+)\)")
 _RESET = "Did you reset CometBFT without resetting your application's data?"  # consensus/replay.go
+# state/validation.go; consensus/replay.go, assertAppHash...: where no hash was expected, CometBFT's own state is what was reset
+_DIVERGED = re.compile(r"wrong Block\.Header\.AppHash\. +Expected \w+, got \w+|AppHash after replay\. Got\s\w*, expected \w+")
+_FAILED = re.compile(r'CONSENSUS FAILURE!!!.*?err="([^"]{0,500})[^\n]*')
 _TOO_LOW = re.compile(r"app block height \((\d+)\) is too far below block store base \((\d+)\)")
 
 
@@ -64,6 +76,7 @@ class Process:
         self._failed = failed
         self._ending = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
+        self._began_at = 0  # in the log
         self._thread = threading.Thread(target=self._guarded, name="yilian-cometbft", daemon=True)
 
     def start(self) -> None:
@@ -75,6 +88,20 @@ class Process:
         """The id of the running process."""
         child = self._child
         return None if child is None or child.poll() is not None else child.pid
+
+    def failure(self) -> EngineStopped | None:
+        """Return why the running process takes part in nothing any more; None if it does, for all that its log says.
+
+        A panic in its consensus ends that part of it and leaves the rest alive: CometBFT v0.38.25, consensus/state.go receiveRoutine.
+        """
+        try:
+            with self._log.open("rb") as log:
+                log.seek(self._began_at)
+                text = log.read(LOG_SIZE_BYTES_MAX).decode(errors="replace")
+        except FileNotFoundError:
+            return None
+        failed = _FAILED.search(text)
+        return None if failed is None else cause(failed[0]) or ConsensusFailed(self._log, failed[1])
 
     def renew(self) -> None:
         """End the running process, so that a new one begins with an empty mempool; any thread, does not wait."""
@@ -119,6 +146,7 @@ class Process:
         if self._log.exists() and self._log.stat().st_size > LOG_SIZE_BYTES_MAX:
             self._log.replace(self._log.with_suffix(".log.1"))
         with self._log.open("ab") as log:
+            self._began_at = log.tell()
             # Its own session: a Ctrl-C at the terminal reaches our node alone, which then ends it in order.
             command = [str(self._program), "start", "--home", HOME]
             self._child = subprocess.Popen(  # noqa: S603 - our own
@@ -133,12 +161,9 @@ class Process:
         """Return the cause that its last words stand for. Source: CometBFT v0.38.25, state/errors.go."""
         lines = self._log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
         text = "\n".join(lines)
-        for pattern in (_TOO_HIGH, _TOO_LOW):
-            found = pattern.search(text)
-            if found is not None:
-                return OutOfStep(int(found[1]), int(found[2]))
-        if _RESET in text:
-            return RestoredAlone("CometBFT has no blocks and the ledger here has")
+        known = cause(text)
+        if known is not None:
+            return known
         says = [line for line in lines if line.startswith(("ERROR", "panic", "failed", "Error"))] or lines or ["(nothing)"]
         return KeepsDying(status, self._log, says[-1][:500])
 
@@ -149,6 +174,18 @@ def _slacken_timers() -> None:
         Path(f"/proc/{threading.get_native_id()}/timerslack_ns").write_text(str(TIMER_SLACK_NS))
     except OSError:
         return  # a kernel or a container that does not let us: it costs CPU, nothing else
+
+
+def cause(text: str) -> EngineStopped | None:
+    """Return what CometBFT's own words about its ledger and ours stand for; None if they say nothing of it."""
+    for pattern in (_TOO_HIGH, _TOO_LOW):
+        found = pattern.search(text)
+        if found is not None:
+            return OutOfStep(int(found[1]), int(found[2]))
+    diverged = _DIVERGED.search(text)
+    if diverged is not None:
+        return Diverged(" ".join(diverged[0].split()))
+    return RestoredAlone("CometBFT has no blocks and the ledger here has") if _RESET in text else None
 
 
 def _require_version(program: Path) -> None:

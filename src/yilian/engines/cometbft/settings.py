@@ -198,6 +198,23 @@ def _config(seat: Seat, others: Sequence[str], trust: Trust | None) -> str:
         "max_body_bytes": BODY_SIZE_BYTES_MAX,
     }
     p2p: Section = {**_P2P, "laddr": f"tcp://{seat.listen or seat.host}:{seat.p2p_port}", "persistent_peers": ",".join(others)}
+    sections: dict[str, Section] = {
+        "": {**_TOP, "proxy_app": f"unix://{SOCKET}", "moniker": seat.member},
+        "rpc": rpc,
+        "p2p": p2p,
+        "mempool": _MEMPOOL,
+        "consensus": _CONSENSUS,
+        "storage": {"discard_abci_responses": True},  # results are in our own store
+        "tx_index": {"indexer": "null"},
+        "instrumentation": {"prometheus": False},
+    }
+    return "# Written by `yilian network init`; what each setting is for stands in docs/operating/validators.md.\n" + "\n".join(
+        [*[_section(name, values) for name, values in sections.items()], sync_section(trust)]
+    )
+
+
+def sync_section(trust: Trust | None) -> str:
+    """Return the part of the configuration that says from where a member without a block begins."""
     sync: Section = {"enable": trust is not None}
     if trust is not None:
         sync |= {
@@ -208,20 +225,7 @@ def _config(seat: Seat, others: Sequence[str], trust: Trust | None) -> str:
             "discovery_time": "5s",
             "chunk_request_timeout": "10s",
         }
-    sections: dict[str, Section] = {
-        "": {**_TOP, "proxy_app": f"unix://{SOCKET}", "moniker": seat.member},
-        "rpc": rpc,
-        "p2p": p2p,
-        "mempool": _MEMPOOL,
-        "consensus": _CONSENSUS,
-        "statesync": sync,
-        "storage": {"discard_abci_responses": True},  # results are in our own store
-        "tx_index": {"indexer": "null"},
-        "instrumentation": {"prometheus": False},
-    }
-    return "# Written by `yilian network init`; what each setting is for stands in docs/operating/validators.md.\n" + "\n".join(
-        [_section(name, values) for name, values in sections.items()]
-    )
+    return _section("statesync", sync)
 
 
 def _section(name: str, values: Section) -> str:

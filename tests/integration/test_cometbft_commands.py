@@ -1,0 +1,228 @@
+"""A consortium by its commands, as the manual has them: founded, governed by votes, joined by a fifth, damaged and repaired."""
+
+import json
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.consortium import NAMES, free_ports, needs_cometbft
+from yilian.engines.consortium import Unreachable, standing
+from yilian.engines.replica import Replica
+from yilian.ledger import parse_genesis
+
+pytestmark = [pytest.mark.slow, needs_cometbft, pytest.mark.xdist_group("cometbft")]
+
+YILIAN = [sys.executable, "-c", "import sys; from yilian.cli import main; sys.exit(main())"]
+FIFTH = "pharmacy-1"
+
+
+def yilian(*words):
+    """Run a command; return (exit code, what it printed, what it complained of)."""
+    done = subprocess.run([*YILIAN, *map(str, words)], capture_output=True, text=True, check=False, timeout=120)
+    return done.returncode, done.stdout, done.stderr
+
+
+def facts(*words):
+    code, printed, complained = yilian(*words, "--json")
+    assert (code, complained) == (0, ""), complained
+    return json.loads(printed)
+
+
+class Members:
+    """Folders made by `yilian network init`, and the nodes that run on them."""
+
+    def __init__(self, folder):
+        self.folder, self.running = folder, {}
+        self.ports = {name: free_ports(3) for name in (*NAMES, FIFTH)}
+        rows = []
+        for name in NAMES:
+            http, p2p, rpc = self.ports[name]
+            said = {"id": name, "kinds": [name.partition("-")[0]], "name": name, "endpoint": f"http://127.0.0.1:{http}"}
+            said |= {"p2p_port": p2p, "rpc_port": rpc}
+            rows.append("[[member]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in said.items()))
+        members = folder / "members.toml"
+        members.write_text("[parameters]\nmemo_size = 0\n" + "".join(rows))
+        facts("network", "init", "--members", members, "--out", folder / "out")
+        self.genesis = parse_genesis((folder / "out/genesis.cbor").read_bytes())
+
+    def home(self, name):
+        return self.folder / "out" / name
+
+    def start(self, *names):
+        for name in names:
+            command = [*YILIAN, "node", "run", "--home", str(self.home(name)), "--json"]
+            self.running[name] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for name in names:
+            assert json.loads(self.running[name].stdout.readline())["member"] == name
+
+    def stop(self, *names):
+        for name in names:
+            self.running[name].send_signal(signal.SIGTERM)
+        for name in names:
+            process = self.running.pop(name)
+            process.communicate(timeout=60)
+            assert process.returncode == 0
+
+    def end(self):
+        for process in self.running.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self.running.values():
+            process.communicate(timeout=60)
+
+    def standing(self, name):
+        return facts("network", "status", "--home", self.home(name))
+
+    def reaches(self, name, height):
+        """Wait until a running member stands at a height, not catching up."""
+        while not self._is_at(name, height):
+            with suppress(subprocess.TimeoutExpired):  # looks again in a moment, or at once if the node has ended
+                raise AssertionError(f"{name} ended with {self.running[name].wait(0.3)}")
+        return self.standing(name)
+
+    def _is_at(self, name, height):
+        try:
+            said = standing(self.home(name) / "ledger")
+        except Unreachable:
+            return False  # it starts
+        return said.height >= height and not said.is_catching_up
+
+    def stops_with(self, name):
+        """Run a node that cannot go on; return (exit code, its sentence)."""
+        code, _, complained = yilian("node", "run", "--home", self.home(name))
+        return code, complained
+
+    def app_hashes(self, *names):
+        """Return each member's app hash at the highest height that all of them have; none of them runs."""
+        copies = [Replica.open(self.home(name) / "ledger", self.genesis) for name in names]
+        height = min(copy.chain.height for copy in copies)
+        hashes = [copy.block(height).app_hash for copy in copies]
+        for copy in copies:
+            copy.close()
+        return hashes
+
+
+@pytest.fixture
+def members(tmp_path):
+    with tempfile.TemporaryDirectory(prefix="y-", ignore_cleanup_errors=True) as folder:  # a socket's path has 107 bytes
+        made = Members(Path(folder))
+        yield made
+        made.end()
+
+
+def test_a_fifth_member_joins_by_the_manual_and_one_whose_ledger_is_damaged_is_repaired(members):
+    members.start(*NAMES)
+    home, out = members.home(FIFTH), members.folder / "out"
+    http, p2p, rpc = members.ports[FIFTH]
+    words = ["--id", FIFTH, "--kind", "pharmacy", "--name", "Pharmacy", "--endpoint", f"http://127.0.0.1:{http}", "--port", http]
+    facts("node", "init", "--home", home, *words, "--engine", "consortium", "--power", 1)
+    at = ["--p2p-port", p2p, "--rpc-port", rpc]
+    joined = facts("network", "join", "--home", home, "--genesis", out / "genesis.cbor", "--peers", out / "peers.txt", *at)
+    assert joined["trusted_height"] is None
+
+    proposed = facts("network", "propose", "--home", members.home("hospital-1"), "--admit", joined["card"])
+    assert (proposed["is_carried"], proposed["yes"]) == (False, ["hospital-1"])
+    vote = ["--proposal", proposed["proposal"]]
+    assert facts("network", "vote", "--home", members.home("clinic-1"), *vote)["is_carried"] is False
+    again = yilian("network", "vote", "--home", members.home("clinic-1"), *vote)
+    assert (again[0], again[2].splitlines()[0].split()[2]) == (3, "ALREADY_VOTED")
+    carried = facts("network", "vote", "--home", members.home("regulator-1"), *vote)
+    assert (carried["is_carried"], carried["yes"]) == (True, ["clinic-1", "hospital-1", "regulator-1"])
+
+    members.start(FIFTH)
+    standing = members.reaches(FIFTH, carried["height"] + 2)
+    assert standing["validators"] == dict.fromkeys([*NAMES, FIFTH], 1)
+    assert (standing["peers"], members.standing("hospital-2")["peers"]) == (4, 4)
+
+    members.stop("hospital-2")  # four of five go on
+    ledger = members.home("hospital-2") / "ledger"
+    with (ledger / "ledger.sqlite").open("r+b") as file:
+        file.write(bytes(4_096))
+    code, sentence = members.stops_with("hospital-2")
+    assert code == 4
+    assert f"the ledger in {ledger / 'ledger.sqlite'} is damaged" in sentence
+    assert "in a consortium `yilian network repair` fetches the ledger from the others" in sentence
+    votes = (ledger / "validator/data/priv_validator_state.json").read_text()
+    repaired = facts("network", "repair", "--home", members.home("hospital-2"))
+    assert (Path(repaired["aside"]) / "ledger.sqlite").exists()
+    assert (ledger / "validator/data/priv_validator_state.json").read_text() == votes
+    members.start("hospital-2")
+    height = members.standing("hospital-1")["height"]
+    members.reaches("hospital-2", height)
+    members.stop(*NAMES, FIFTH)
+    assert len(set(members.app_hashes(*NAMES, FIFTH))) == 1
+
+
+def test_what_stops_a_node_is_said_by_the_command_that_runs_it(members, monkeypatch):
+    home = members.home("hospital-1")
+    _, p2p, _ = members.ports["hospital-1"]
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", p2p))
+        other.listen()
+        code, sentence = members.stops_with("hospital-1")
+    assert (code, f"127.0.0.1:{p2p} is in use by another process" in sentence) == (4, True)
+
+    program = members.folder / "other"
+    program.write_text("#!/bin/sh\necho 0.37.0\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("YILIAN_COMETBFT", str(program))
+    code, sentence = members.stops_with("hospital-1")
+    assert (code, "CometBFT 0.37.0 was found" in sentence, "run `make cometbft`" in sentence) == (4, True, True)
+    monkeypatch.delenv("YILIAN_COMETBFT")
+
+    config = home / "ledger/validator/config/genesis.json"
+    kept = config.read_text()
+    config.write_text(kept.replace('"genesis_time": "20', '"genesis_time": "19').replace('"chain_id": "yilian-', '"chain_id": "other-'))
+    code, sentence = members.stops_with("hospital-1")
+    assert (code, "copy the founders' genesis to this node" in sentence) == (4, True)
+    config.write_text(kept)
+
+
+def test_a_ledger_and_blocks_that_are_not_of_one_moment_are_told_apart_and_both_repaired(members):
+    members.start(*NAMES)
+    members.reaches("hospital-1", 2)
+    members.stop("clinic-1")
+    clinic = members.home("clinic-1")
+    early = members.folder / "early"
+    shutil.copytree(clinic / "ledger", early)
+    members.start("clinic-1")
+    members.reaches("clinic-1", members.standing("hospital-1")["height"] + 1)
+    members.stop("clinic-1")
+
+    # the ledger is younger than CometBFT's blocks: these are brought back alone
+    late = members.folder / "late"
+    shutil.copytree(clinic / "ledger", late)
+    data = clinic / "ledger/validator/data"
+    votes = (data / "priv_validator_state.json").read_text()
+    shutil.rmtree(data)
+    shutil.copytree(early / "validator/data", data)
+    (data / "priv_validator_state.json").write_text(votes)
+    code, sentence = members.stops_with("clinic-1")
+    assert (code, "the ledger here ends at height" in sentence, "`yilian network repair` does" in sentence) == (4, True, True)
+
+    facts("network", "repair", "--home", clinic)
+    members.start("clinic-1")
+    members.reaches("clinic-1", members.standing("hospital-1")["height"])
+    members.stop("clinic-1")
+
+    # one byte of what the ledger adds up to is not what it was
+    with closing(sqlite3.connect(clinic / "ledger/ledger.sqlite")) as store:
+        (chain,) = store.execute("SELECT value FROM facts WHERE name = 'chain'").fetchone()
+        store.execute("UPDATE facts SET value = ? WHERE name = 'chain'", (chain[:-1] + bytes([chain[-1] ^ 1]),))
+        store.commit()
+    code, sentence = members.stops_with("clinic-1")
+    assert code == 4
+    assert "network repair" in sentence
+    facts("network", "repair", "--home", clinic)
+    members.start("clinic-1")
+    members.reaches("clinic-1", members.standing("hospital-1")["height"])
+    members.stop(*NAMES)
+    assert len(set(members.app_hashes(*NAMES))) == 1
