@@ -30,6 +30,11 @@ from mutants import Mutant
 
 QUIET = ["-q", "--disable-warnings", "-o", "cache_dir=.cache/mutate", "-p", "no:xdist", "-m", "not slow", "--no-header", "--tb=line"]
 GRACE_S = 10  # a mutant that loops for ever is stopped after this and five times what its tests took
+KILLED, SURVIVED, NOT_REACHED = "killed", "survived", "not reached"
+TIMED_OUT, NOT_COLLECTED, CRASHED = "timed out", "not collected", "crashed"
+# What a child ends with. Nothing but a test that failed is a kill.
+_ALIVE, _FAILED, _UNCOLLECTED, _BROKEN = range(4)
+_OF_STATUS = {_ALIVE: SURVIVED, _FAILED: KILLED, _UNCOLLECTED: NOT_COLLECTED}
 # Who walks a line besides tests: every test (on import), every test of a file (on collecting it, or in a fixture that tests share).
 ALL, FILE, SHARED = "all:", "file:", "shared:"
 
@@ -159,8 +164,15 @@ def told_by_child(work: Callable[[], object]) -> Any:  # noqa: ANN401 - whatever
     return answer
 
 
+def verdict(status: int) -> str:
+    """Return what a child's wait status says of its mutant. Who was stopped by its alarm, or by anything else, was not killed by a test."""
+    if os.WIFSIGNALED(status):
+        return TIMED_OUT if os.WTERMSIG(status) == signal.SIGALRM else CRASHED
+    return _OF_STATUS.get(os.WEXITSTATUS(status), CRASHED)
+
+
 def in_turn(mutants: Sequence[Mutant], jobs: int, start: Callable[[Mutant], int]) -> dict[Mutant, str]:
-    """Start a child per mutant, so many at a time; return `killed` or `survived` by the children's statuses."""
+    """Start a child per mutant, so many at a time; return the verdicts by the children's statuses."""
     verdicts: dict[Mutant, str] = {}
     running: dict[int, Mutant] = {}
     waiting = list(reversed(mutants))
@@ -169,7 +181,7 @@ def in_turn(mutants: Sequence[Mutant], jobs: int, start: Callable[[Mutant], int]
             mutant = waiting.pop()
             running[start(mutant)] = mutant
         child, status = os.wait()
-        verdicts[running.pop(child)] = "survived" if status == 0 else "killed"
+        verdicts[running.pop(child)] = verdict(status)
         if len(verdicts) % 100 == 0:
             print(f"{len(verdicts)} of {len(mutants)}", file=sys.stderr)
     return verdicts
@@ -252,24 +264,27 @@ class Quick:
         child = os.fork()
         if child:
             return child
-        silence()
-        session.config.pluginmanager.unregister(name="terminalreporter")  # it has a copy of the real standard output
-        signal.alarm(self.tracer.walk.limit_s(tests))  # its default action ends the child
-        function, code = change
-        function.__code__ = code
-        for thing in gc.get_objects():
-            if isinstance(thing, _lru_cache_wrapper):
-                thing.cache_clear()
-        chosen = [items[test] for test in tests]
-        for item, following in zip_longest(chosen, chosen[1:]):
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            if session.testsfailed:
-                os._exit(1)
-        os._exit(0)
+        try:
+            silence()
+            session.config.pluginmanager.unregister(name="terminalreporter")  # it has a copy of the real standard output
+            signal.alarm(self.tracer.walk.limit_s(tests))  # its default action ends the child
+            function, code = change
+            function.__code__ = code
+            for thing in gc.get_objects():
+                if isinstance(thing, _lru_cache_wrapper):
+                    thing.cache_clear()
+            chosen = [items[test] for test in tests]
+            for item, following in zip_longest(chosen, chosen[1:]):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                if session.testsfailed:
+                    os._exit(_FAILED)
+            os._exit(_ALIVE)
+        finally:
+            os._exit(_BROKEN)  # whatever was raised: a fork must not go on as its parent
 
 
 class Chooser:
-    """A pytest plugin that keeps the wanted tests, in the wanted order."""
+    """A pytest plugin that keeps the wanted tests, in the wanted order, and ends the process with the first that fails."""
 
     def __init__(self, wanted: Sequence[str]) -> None:
         self.order = {name: place for place, name in enumerate(wanted)}
@@ -280,22 +295,35 @@ class Chooser:
         if kept:
             items[:] = sorted(kept, key=lambda item: self.order[item.nodeid])
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """End when a test fails."""
+        if report.failed:
+            os._exit(_FAILED)
+
 
 def start_whole(mutant: Mutant, source: bytes, walk: Walk) -> int:
-    """Fork a child that loads the changed file in place of the real one; return its process id. Its status is pytest's."""
+    """Fork a child that loads the changed file in place of the real one; return its process id.
+
+    A file that cannot be collected hides no other: the tests of those that can be are run.
+    """
     tests = walk.tests_for(mutant)
     child = os.fork()
     if child:
         return child
-    silence()
-    signal.alarm(walk.limit_s(tests))
-    sys.meta_path.insert(0, Instead(module_of(mutant.path), str(Path(mutant.path).resolve()), mutant.apply(source)))
-    files = sorted({test.split("::")[0] for test in tests})
-    os._exit(int(pytest.main([*QUIET, "-x", *files], plugins=[Chooser(tests)])))
+    try:
+        silence()
+        signal.alarm(walk.limit_s(tests))
+        sys.meta_path.insert(0, Instead(module_of(mutant.path), str(Path(mutant.path).resolve()), mutant.apply(source)))
+        files = sorted({test.split("::")[0] for test in tests})
+        ended = pytest.main([*QUIET, "--continue-on-collection-errors", *files], plugins=[Chooser(tests)])
+        uncollected = (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED, pytest.ExitCode.NO_TESTS_COLLECTED)
+        os._exit(_ALIVE if ended == pytest.ExitCode.OK else _UNCOLLECTED if ended in uncollected else _BROKEN)
+    finally:
+        os._exit(_BROKEN)
 
 
 def judge(mutants: Sequence[Mutant], sources: dict[str, bytes], tests: Sequence[str], jobs: int) -> dict[Mutant, str]:
-    """Return for each mutant `killed`, `survived` or `not reached`."""
+    """Return the verdict on each mutant."""
     os.environ.setdefault("HYPOTHESIS_PROFILE", "brief")
 
     def quickly() -> tuple[bool, Walk, dict[Mutant, str]]:
@@ -306,8 +334,9 @@ def judge(mutants: Sequence[Mutant], sources: dict[str, bytes], tests: Sequence[
     failed, walk, verdicts = told_by_child(quickly)
     if failed:
         sys.exit("stopped: the tests fail, or there are none, before anything is mutated")
-    rest = [mutant for mutant in mutants if verdicts.get(mutant) != "killed"]
+    settled = {mutant: said for mutant, said in verdicts.items() if said in (KILLED, TIMED_OUT)}
+    rest = [mutant for mutant in mutants if mutant not in settled]
     reached = [mutant for mutant in rest if walk.tests_for(mutant)]
-    print(f"{len(mutants) - len(rest)} killed quickly, {len(reached)} to be judged by loading the file anew", file=sys.stderr)
+    print(f"{len(settled)} settled quickly, {len(reached)} to be judged by loading the file anew", file=sys.stderr)
     whole = in_turn(reached, jobs, lambda mutant: start_whole(mutant, sources[mutant.path], walk))
-    return dict.fromkeys(mutants, "not reached") | {m: v for m, v in verdicts.items() if v == "killed"} | whole
+    return dict.fromkeys(mutants, NOT_REACHED) | settled | whole

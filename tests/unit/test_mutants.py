@@ -1,12 +1,14 @@
 """Mutants: each kind of edit is made, nothing that is mere wording is touched, and a weak test is told from a strong one."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from mutants import mutants_of
+from mutation_runs import verdict
 
 
 def becomes(source: str) -> list[str]:
@@ -84,6 +86,28 @@ def test_an_edit_is_placed_right_behind_letters_of_more_than_one_byte():
     assert becomes("x = '授权', a < b") == ["x = '授权!', a < b", "x = '授权', (a <= b)", "x = '授权', (a >= b)"]
 
 
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        (lambda: os._exit(0), "survived"),
+        (lambda: os._exit(1), "killed"),
+        (lambda: os._exit(2), "not collected"),
+        (lambda: os._exit(3), "crashed"),
+        (lambda: os._exit(70), "crashed"),
+        (lambda: os.kill(os.getpid(), signal.SIGALRM), "timed out"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "crashed"),
+    ],
+)
+def test_nothing_but_a_test_that_failed_is_a_kill(ends, said):
+    child = os.fork()
+    if child == 0:
+        try:
+            ends()
+        finally:
+            os._exit(99)
+    assert verdict(os.waitpid(child, 0)[1]) == said
+
+
 RULE = """def permit(now_s, until_s):
     if now_s >= until_s:
         return "ended"
@@ -106,11 +130,16 @@ STRONG = WEAK.replace("permit(99, 9)", "permit(9, 9)")
     ],
 )
 def test_a_weak_test_lets_the_boundary_live_and_a_strong_one_does_not(tmp_path, root, test, status, last):
-    for path, text in {"src/yilian/__init__.py": "", "src/yilian/rule.py": RULE, "tests/unit/test_rule.py": test}.items():
+    run = mutate(tmp_path, root, RULE, test)
+    assert (run.returncode, [line for line in run.stdout.splitlines() if line.startswith("src/yilian/rule.py: ")]) == (status, [last])
+
+
+def mutate(tmp_path, root, rule, test):
+    for path, text in {"src/yilian/__init__.py": "", "src/yilian/rule.py": rule, "tests/unit/test_rule.py": test}.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\npythonpath = ['src']\nmarkers = ['slow']\n")
-    run = subprocess.run(
+    return subprocess.run(
         [sys.executable, str(root / "tools/mutate.py"), "src/yilian", "--jobs", "2"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path / "src")},
@@ -118,4 +147,32 @@ def test_a_weak_test_lets_the_boundary_live_and_a_strong_one_does_not(tmp_path, 
         text=True,
         check=False,
     )
-    assert (run.returncode, [line for line in run.stdout.splitlines() if line.startswith("src/yilian/rule.py: ")]) == (status, [last])
+
+
+LOOPS = """LONGEST = 3
+
+
+def count(limit):
+    found = 0
+    while found < limit:
+        found += 1
+    return found
+
+
+assert LONGEST == 3
+"""
+COUNTS = "from yilian.rule import count\n\ndef test_counts():\n    assert count(3) == 3\n"
+
+
+@pytest.mark.slow
+def test_a_loop_without_end_and_a_file_that_does_not_load_are_no_kills(tmp_path, root):
+    run = mutate(tmp_path, root, LOOPS, COUNTS)
+    shown = run.stdout.splitlines()
+
+    def becomes_of(verdict):
+        return {shown[number + 2].strip("+ ") for number, line in enumerate(shown) if line.endswith(f": {verdict}")}
+
+    assert run.returncode == 1
+    assert becomes_of("not collected") >= {"LONGEST = 2", "LONGEST = 4"}
+    assert "found -= 1" in becomes_of("timed out")
+    assert becomes_of("crashed") == set()
