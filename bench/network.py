@@ -5,6 +5,8 @@ Method   Each validator is a process of its own with its CometBFT, as `yilian no
          `submit` to the answer, which is final and durable at that member. fsync is on. CPU is that of all processes. No window is
          repeated. Lone: one transaction at a time, network otherwise idle, at the first member.
 Mixes    single: `anchor.correct` (one signature). real: 70 % one, 25 % two (`consent.give`), 5 % four (`access.record` by grant).
+Delay    `bench.delay` relays each connection between two validators and hands every byte on 10 or 50 ms later, each way; another process's
+         worth of CPU on the same cores.
 Kill     under load, one validator and its CometBFT get SIGKILL; the stall is the longest time without a block at another member.
 Peer     Hyperledger Fabric 3.1.5 as design 02 cites it for the same kind of machine, not measured here: 810-890/s Raft, 370-400/s BFT.
 """
@@ -24,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +34,7 @@ from typing import IO, Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.delay import delayed
 from bench.figures import Figure, keep
 from bench.load import DAY_S, KINDS, PARAMETERS, digest, key, member
 from yilian.base.keys import SigningKey
@@ -211,17 +214,21 @@ async def serve(folder: Path, number: int, *, is_batching: bool) -> None:
 class Network:
     """Validators in processes."""
 
-    def __init__(self, folder: Path, count: int, *, is_batching: bool = True) -> None:
-        """Found it and start every member."""
+    def __init__(self, folder: Path, count: int, *, is_batching: bool = True, delay_ms: int = 0) -> None:
+        """Found it and start every member, `delay_ms` away from each other."""
+        self.relays = contextlib.ExitStack()
         ports = free_ports(2 * count)
         seats = [Seat(member(n), "127.0.0.1", ports[2 * n], ports[2 * n + 1], key(member(n), "consensus").seed) for n in range(count)]
         others = [_founder(name, None) for number in range(count) for name in carried(number)[1:]]
         genesis = Genesis(int(time.time()), "", (*[_founder(seat.member, seat) for seat in seats], *others), PARAMETERS)
-        peers = [seat.peer for seat in seats]
+        reached = [seat.p2p_port for seat in seats]
+        if delay_ms:
+            reached = self.relays.enter_context(delayed(reached, delay_ms))
+        peers = {seat.member: replace(seat, p2p_port=port).peer for seat, port in zip(seats, reached, strict=True)}
         self.children = []
         for number, seat in enumerate(seats):
             home = folder / seat.member
-            write_home(home, genesis, seat, [peer for peer in peers if peer != seat.peer])
+            write_home(home, genesis, seat, [peer for name, peer in peers.items() if name != seat.member])
             (home / "genesis.cbor").write_bytes(genesis.encoded())
             command = [sys.executable, __file__, "--member", str(home), str(number), "batched" if is_batching else "single"]
             self.children.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
@@ -251,14 +258,15 @@ class Network:
                 cast("IO[str]", child.stdin).close()
         for child in self.children:
             child.wait()
+        self.relays.close()
 
 
 @contextlib.contextmanager
-def network(count: int, *, is_batching: bool = True) -> Iterator[Network]:
+def network(count: int, *, is_batching: bool = True, delay_ms: int = 0) -> Iterator[Network]:
     """Give a running network whose files are on the checkout's disk: fsync must mean something."""
     folder = Path(tempfile.mkdtemp(prefix=".bench-", dir=Path(__file__).parent))
     try:
-        made = Network(folder, count, is_batching=is_batching)
+        made = Network(folder, count, is_batching=is_batching, delay_ms=delay_ms)
         try:
             yield made
         finally:
@@ -353,6 +361,18 @@ def run() -> Iterator[Figure]:
         alone = window(one, "single", VERSIONS * CARRIED, 2 * IN_FLIGHT)
         yield Figure("network1.transactions_per_s", alone.per_s, "transactions/s", ">= 6000")
         yield Figure("network1.p95_ms", alone.p95_ms, "ms")
+    yield from run_apart()
+
+
+def run_apart() -> Iterator[Figure]:
+    """Yield the figures of validators that are some way from each other."""
+    for delay_ms in (10, 50):
+        with network(4, delay_ms=delay_ms) as four:
+            name, far = f"network4.delay{delay_ms}", f"{delay_ms} ms each way between validators"
+            yield Figure(f"{name}.lone_ms_p50", lone(four), f"ms, {far}")
+            single = window(four, "single", WINDOW // 2, IN_FLIGHT)
+            yield Figure(f"{name}.transactions_per_s", single.per_s, f"transactions/s, single mix, batched, {far}")
+            yield Figure(f"{name}.p95_ms", single.p95_ms, f"ms, single mix, batched, {far}")
 
 
 def carried(number: int) -> list[str]:
