@@ -22,6 +22,7 @@ from yilian.records.faults import (
     operation_outcome,
 )
 from yilian.records.importing import FileIssue, ImportCounts, Progress, files_of, import_folder
+from yilian.records.indexing import search_parameters
 from yilian.records.jsontext import Splice, spliced
 from yilian.records.primitives import DAY_MS, extent_ms, instant
 from yilian.records.query import Query, parse_query
@@ -81,6 +82,7 @@ __all__ = [
     "parse_query",
     "resource_types",
     "response_bundle",
+    "search_parameters",
     "searchset",
     "spliced",
 ]

@@ -57,6 +57,11 @@ def parameters(resource_type: str) -> dict[str, Parameter]:
     return out
 
 
+def search_parameters(resource_type: str) -> tuple[tuple[str, str], ...]:
+    """Return (code, kind) of what a type can be searched by, ascending by code."""
+    return tuple((code, one.kind) for code, one in sorted(parameters(resource_type).items()))
+
+
 Emit = Callable[[Any, Rows], None]
 
 

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from yilian.base.refusals import Refused
 from yilian.node import Node, NodeRefused
 from yilian.records import RecordFault
-from yilian.web import alliance, carrying, errors, following, login, own, patient, releasing
+from yilian.web import alliance, carrying, errors, following, login, metadata, own, patient, releasing
 from yilian.web.heights import Heights
 
 
@@ -36,7 +36,7 @@ async def ready(request: Request) -> Response:
 def application(node: Node) -> Starlette:
     """Return the ASGI application of a node."""
     routes: list[BaseRoute] = [Route("/health", health), Route("/ready", ready)]
-    for room in (releasing, login, carrying, following, patient, alliance, own):  # `own` last: it takes all of /fhir
+    for room in (releasing, login, metadata, carrying, following, patient, alliance, own):  # `own` last: it takes all of /fhir
         routes += room.ROUTES
     handlers = {
         NodeRefused: errors.refused,
