@@ -18,6 +18,7 @@ INT_MIN, INT_MAX = -(2**64), 2**64 - 1  # RFC 8949 section 3.1: what major types
 DEPTH_MAX = 16  # deeper than any shape of ours (the deepest, a voucher's, has 7); a bound so that hostile nesting costs nothing
 
 _LEAVES = frozenset({bytes, str, bool, type(None)})
+_DECODED_LEAVES = _LEAVES | {int}  # what was decoded is in range
 _TAGS_BUILT_IN = (*range(64), 100, 256, 258, 260, 261, 1004, 43_000, 55_799)  # at least all that `cbor2` decodes by itself
 
 
@@ -39,7 +40,7 @@ def encode(value: Value) -> bytes:
 
     Raises   Malformed, if it has none (a float, a tag, a key that is neither int nor str, an integer out of range).
     """
-    if type(value) is list and _is_flat(value):
+    if type(value) is bytes or (type(value) is list and _is_flat(value)):
         return cbor2.dumps(value)  # what most rows are: nothing in it to order
     return cbor2.dumps(_ordered(value, DEPTH_MAX))
 
@@ -118,21 +119,15 @@ def _has_more_items(value: Value, items_max: int) -> bool:
 def _check(value: Value) -> None:
     """Raise Malformed unless `value` is of our types and every map stands in order."""
     kind = type(value)
-    if kind in _LEAVES:
+    if kind in _DECODED_LEAVES:
         return
-    if kind is int:
-        return
-    if kind is list:
-        for item in value:
-            if type(item) is not bytes:
-                _check(item)
-    elif kind is dict:
+    if kind is dict:
         _check_order(value)
-        for item in value.values():
-            if type(item) is not bytes:
-                _check(item)
-    else:
+    elif kind is not list:
         raise Malformed("TYPE_NOT_ALLOWED")
+    for item in value if kind is list else value.values():
+        if type(item) not in _DECODED_LEAVES:
+            _check(item)
 
 
 def _check_order(mapping: dict[object, object]) -> None:

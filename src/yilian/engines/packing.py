@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from yilian.base.refusals import Reason, Refused
 from yilian.base.transaction import Header, Transaction
-from yilian.ledger import KeyTable, Screened, screen
+from yilian.ledger import Screened
 
 _LENGTH_SIZE = 8
 
@@ -38,14 +38,6 @@ def read_frame(pipe: BinaryIO) -> Any:  # noqa: ANN401 - what the other end sent
     if not data or len(data) != size:
         raise EOFError
     return marshal.loads(data)  # noqa: S302 - from our own child
-
-
-def verdict(network: bytes, keys: KeyTable, data: bytes) -> Verdict:
-    """Return what screening says of one transaction, a refusal too."""
-    try:
-        return screen(network, keys, data)
-    except Refused as no:
-        return no
 
 
 def pack(said: Verdict) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 from typing import NoReturn
 
+from yilian.engines.collector import collect_seldom
 from yilian.engines.older import Older
 from yilian.engines.protocol import Block, Committed, Entry
 from yilian.engines.replica import Replica
@@ -20,6 +21,7 @@ class Served:
 
     def __init__(self, replica: Replica) -> None:
         """Answer from `replica`."""
+        collect_seldom()
         self.replica = replica
         self._bell = Bell()
         self._waiting: set[Waiter] = set()

@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, Generic, Protocol, TypeVar, cast
 
-from yilian.engines.packing import Verdict, read_frame, unpack, verdict, write_frame
-from yilian.ledger import KeyTable
+from yilian.engines.packing import Verdict, read_frame, unpack, write_frame
+from yilian.ledger import KeyTable, screen_all
 
 BATCH_MAX = 128  # transactions: about 10 ms of one core
 INLINE_MAX = 4  # as many signatures take about as long as the way to a process and back
@@ -192,5 +192,5 @@ class Verifiers(Generic[ItemT]):
             self._judge_here(batch)
 
     def _judge_here(self, batch: list[ItemT]) -> None:
-        keys = self._keys()
-        self._deliver([(item, verdict(self._network, keys, item.data)) for item in batch])
+        said = screen_all(self._network, self._keys(), [item.data for item in batch])
+        self._deliver(list(zip(batch, said, strict=True)))

@@ -9,8 +9,9 @@ import signal
 import sys
 
 from yilian.base.keys import self_test
-from yilian.engines.packing import pack, read_frame, verdict, write_frame
-from yilian.ledger import KeyTable
+from yilian.engines.collector import collect_seldom
+from yilian.engines.packing import pack, read_frame, write_frame
+from yilian.ledger import KeyTable, screen_all
 
 
 def main() -> None:
@@ -19,12 +20,13 @@ def main() -> None:
     keys: KeyTable = {}
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     self_test()
+    collect_seldom()
     try:
         write_frame(sink, "ready")
         while True:
             network, newer, batch = read_frame(source)
             keys = keys if newer is None else newer
-            write_frame(sink, [pack(verdict(network, keys, data)) for data in batch])
+            write_frame(sink, [pack(said) for said in screen_all(network, keys, batch)])
     except (EOFError, BrokenPipeError):
         return
 
