@@ -2,11 +2,14 @@
 
 import json
 import tomllib
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from tests.consortium import free_ports
 from yilian.cli import main
+from yilian.engines.folders import hold
 from yilian.ledger import parse_genesis
 from yilian.node import read_genesis, read_settings
 
@@ -192,3 +195,87 @@ def test_status_of_a_member_that_does_not_run_or_has_no_seat_is_said(network, tm
     what = f"{config} is missing or is no CometBFT configuration: write it with `yilian network init` or `yilian network join`"
     assert (code, err) == (2, f"usage: {what}\n")
     assert said(capsys, "status", "--home", tmp_path / "none")[0] == 2
+
+
+def test_who_joins_gets_a_card_with_the_key_of_its_seat(newcomer, network, capsys):
+    code, out, _ = said(capsys, *joining(newcomer, network, "--listen", "0.0.0.0", "--host", "203.0.113.7", "--json"))  # noqa: S104 - a setting
+    facts = json.loads(out)
+    (one,) = parse_genesis((newcomer / "member.card").read_bytes()).members
+    (before,) = parse_genesis((newcomer / "founder.card").read_bytes()).members
+    assert (code, facts["card"]) == (0, str(newcomer / "member.card"))
+    assert one == replace(before, consensus_key=bytes.fromhex(facts["consensus_key"]))
+    config = tomllib.loads((newcomer / "ledger/validator/config/config.toml").read_text())
+    assert (config["p2p"]["laddr"], facts["peer"].partition("@")[2]) == ("tcp://0.0.0.0:26656", "203.0.113.7:26656")
+    key = json.loads((newcomer / "ledger/validator/config/node_key.json").read_text())["priv_key"]
+    vote = json.loads((newcomer / "ledger/validator/config/priv_validator_key.json").read_text())["priv_key"]
+    assert key == vote  # ADR-0117
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("--power", "clinic-1"), 2, "usage: --power is ID=N, a member and a whole number\n"),
+        (("--power", "clinic-1=-1"), 2, "usage: --power is ID=N, a member and a whole number\n"),
+        (("--seat-key", "clinic-1=ab"), 2, "usage: --seat-key is ID=HEX, a member and the 64 digits of a public key\n"),
+        (("--admit", "FOUR"), 3, "refused: FOUR is not a member's card but the genesis of 4 members\n"),
+        (("--admit", "TOML"), 3, "refused: TOML is no member's card (CBORDecodeEOF)\n"),
+        (("--admit", "NONE"), 2, "usage: there is no file NONE\n"),
+        (
+            ("--remove", "clinic-2"),
+            4,
+            "unreachable: no running node listens in HOME: start it, or give the folder of one that is stopped\n",
+        ),
+    ],
+)
+def test_what_cannot_be_proposed_is_said_in_a_sentence(network, tmp_path, capsys, words, code, sentence):
+    files = {
+        "FOUR": network / "genesis.cbor",
+        "TOML": tmp_path / "members.toml",
+        "NONE": tmp_path / "none",
+        "HOME": network / "clinic-1",
+    }
+    given = [files.get(word, word) for word in words]
+    for name, file in files.items():
+        sentence = sentence.replace(name, str(file))
+    answered, _, err = said(capsys, "propose", "--home", network / "clinic-1", *given)
+    assert (answered, err) == (code, sentence)
+
+
+def test_a_vote_is_cast_by_a_node_that_runs(network, capsys):
+    code, _, err = said(capsys, "vote", "--home", network / "clinic-1", "--proposal", "1")
+    assert (code, err.startswith("unreachable: no running node listens in ")) == (4, True)
+
+
+def test_repair_moves_the_ledger_aside_and_keeps_keys_settings_and_votes(network, capsys):
+    home = network / "clinic-1"
+    validator = home / "ledger/validator"
+    (home / "ledger/ledger.sqlite").write_bytes(b"damaged")
+    (home / "ledger/snapshots/1000").mkdir(parents=True)
+    (home / "ledger/cometbft.log").write_text("what it said\n")
+    (validator / "data/blockstore.db").mkdir()
+    (validator / "data/priv_validator_state.json").write_text('{"height": "77"}')
+    kept = {path: path.read_bytes() for path in (*validator.glob("config/*.json"), validator / "data/priv_validator_state.json")}
+    config = tomllib.loads((validator / "config/config.toml").read_text())
+    code, out, err = said(capsys, "repair", "--home", home, "--json")
+    aside = home / "ledger/aside-1"
+    assert (code, err, json.loads(out)) == (0, "", {"member": "clinic-1", "aside": str(aside), "trusted_height": None})
+    assert sorted(str(path.relative_to(aside)) for path in aside.rglob("*")) == [
+        "ledger.sqlite",
+        "snapshots",
+        "snapshots/1000",
+        "validator",
+        "validator/blockstore.db",
+    ]
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert tomllib.loads((validator / "config/config.toml").read_text()) == config
+    assert (home / "ledger/cometbft.log").exists()
+    assert json.loads(said(capsys, "repair", "--home", home, "--json")[1])["aside"] == str(home / "ledger/aside-2")
+
+
+def test_a_repair_under_a_running_node_or_of_a_folder_without_a_seat_is_refused(network, newcomer, capsys):
+    (network / "clinic-1/ledger").mkdir(exist_ok=True)
+    with closing(hold(network / "clinic-1/ledger")):
+        code, _, err = said(capsys, "repair", "--home", network / "clinic-1")
+    assert (code, "another process has the ledger in" in err) == (4, True)
+    code, _, err = said(capsys, "repair", "--home", newcomer)
+    assert (code, "is missing or is no CometBFT configuration" in err) == (2, True)

@@ -22,7 +22,7 @@ from yilian.cli.frame import Declined, Misused, Output, Unreachable
 
 if TYPE_CHECKING:
     from yilian.engines.consortium import Seat, Trust
-    from yilian.ledger import Founder, Genesis
+    from yilian.ledger import Founder
 
 SUMMARY = "found, join, govern, look at or repair a consortium that orders together"
 ENGINE: Final = "consortium"
@@ -215,22 +215,27 @@ def _join(options: argparse.Namespace, output: Output) -> None:
         except FileExistsError as error:
             raise Misused(f"{options.home} belongs to a network already: leave --genesis out") from error
     genesis = read_genesis(options.home)
+    is_founder = settings.id in {member.id for member in genesis.members}
+    card, next_ = options.home / CARD, f"propose --home DIR --seat-key {settings.id}={seat.consensus_key.hex()}"
+    if not is_founder:
+        card_bytes, next_ = _card(options.home, seat), f"propose --home DIR --admit {card}"
     try:
         settle(options.home / LEDGER, genesis, seat, peers, trust)
     except FileExistsError as error:
         raise Misused(f"{options.home} is seated already, and keys are never overwritten") from error
-    card = options.home / CARD
-    write_new(card, _card(options.home, genesis, seat))
+    if not is_founder:
+        write_new(card, card_bytes)
+    told = {"card": None if is_founder else str(card), **_trusted(trust)}
     output.answer(
-        {"member": settings.id, "peer": seat.peer, "consensus_key": seat.consensus_key, "card": str(card), **_trusted(trust)},
+        {"member": settings.id, "peer": seat.peer, "consensus_key": seat.consensus_key, **told},
         f"{settings.id} is seated as {seat.peer}; it begins with {_begins(trust)}",
-        f"hand {card} to a member: yilian network propose --home DIR --admit {CARD}; who is no member is hung up on",
+        f"the members decide, for who has no seat with them is hung up on: yilian network {next_}",
         f"once the vote carried it: yilian node run --home {options.home}",
     )
 
 
-def _card(home: Path, genesis: "Genesis", seat: "Seat") -> bytes:
-    """Return what the members are to admit: the card that `yilian node init` wrote, with the seat's key; a founder's is in genesis.
+def _card(home: Path, seat: "Seat") -> bytes:
+    """Return what the members are to admit: the card that `yilian node init` wrote, with the seat's key.
 
     Raises   Misused
     """
@@ -238,8 +243,7 @@ def _card(home: Path, genesis: "Genesis", seat: "Seat") -> bytes:
 
     from yilian.ledger import Genesis, parse_genesis
 
-    founders = [one for one in genesis.members if one.id == seat.member]
-    (one,) = founders or parse_genesis(read_bytes(home / FOUNDER_CARD)).members
+    (one,) = parse_genesis(read_bytes(home / FOUNDER_CARD)).members
     return Genesis(0, "", (replace(one, consensus_key=seat.consensus_key),), {}).encoded()
 
 

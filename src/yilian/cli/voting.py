@@ -4,6 +4,7 @@ Through the operator's socket (`control`): the node key is in the process that r
 """
 
 import argparse
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from yilian.cli.files import read_bytes
 from yilian.cli.frame import Answered, Declined, Misused, Output, plain
 
 if TYPE_CHECKING:
-    from yilian.contracts.directory import Admit, Remove, SetPower
+    from yilian.contracts.directory import Admit, Remove, Rotate, SetPower
     from yilian.node import Node
 
 Act = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -20,11 +21,12 @@ Act = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 def options(acts: "argparse._SubParsersAction[argparse.ArgumentParser]") -> list[argparse.ArgumentParser]:
     """Declare the two acts."""
-    propose = acts.add_parser("propose", help="propose that a member is admitted, removed, or has other votes")
+    propose = acts.add_parser("propose", help="propose that a member is admitted, removed, has other votes or a new key")
     change = propose.add_mutually_exclusive_group(required=True)
     change.add_argument("--admit", type=Path, metavar="CARD", help="member.card of who joins (yilian network join)")
     change.add_argument("--remove", metavar="ID", help="the member that leaves, for ever")
     change.add_argument("--power", metavar="ID=N", help="the votes that a member has, 0 for none")
+    change.add_argument("--seat-key", metavar="ID=HEX", help="the key of a member's seat that takes the place of the old one")
     propose.set_defaults(act=_propose)
     vote = acts.add_parser("vote", help="vote on what another member proposed")
     vote.add_argument("--proposal", type=int, required=True, metavar="NUMBER", help="as `propose` printed it")
@@ -63,13 +65,15 @@ def _said(asked: dict[str, Any]) -> tuple[str, object]:
 
     if asked["op"] == "vote":
         return "directory.vote", directory.Vote(int(asked["proposal"]), yes=bool(asked["yes"]))
-    change: Admit | Remove | SetPower
+    change: Admit | Remove | Rotate | SetPower
     if "card" in asked:
         (one,) = parse_genesis(bytes.fromhex(asked["card"])).members
         keys = (one.node_key, one.sealing_key, one.receipt_key, one.consensus_key)
         change = directory.Admit(one.id, sorted(one.kinds), one.name, one.endpoint, *keys, one.power)
     elif "remove" in asked:
         change = directory.Remove(str(asked["remove"]))
+    elif "key" in asked:
+        change = directory.Rotate(str(asked["member"]), int(directory.KeyUse.CONSENSUS), bytes.fromhex(asked["key"]))
     else:
         change = directory.SetPower(str(asked["member"]), int(asked["power"]))
     return "directory.propose", directory.propose_change(change)
@@ -97,6 +101,11 @@ def _propose(options: argparse.Namespace, output: Output) -> None:
         asked["card"] = card.hex()
     elif options.remove is not None:
         asked["remove"] = options.remove
+    elif options.seat_key is not None:
+        member, _, key = options.seat_key.partition("=")
+        if not re.fullmatch("[0-9a-f]{64}", key):
+            raise Misused("--seat-key is ID=HEX, a member and the 64 digits of a public key")
+        asked |= {"member": member, "key": key}
     else:
         member, _, power = options.power.partition("=")
         if not (member and power.isdigit()):
