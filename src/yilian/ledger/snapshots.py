@@ -44,17 +44,17 @@ class Manifest:
 
 def chunks(rows: Iterable[lthash.Row]) -> Iterator[bytes]:
     """Yield the chunks of `rows`, which come in ascending key order."""
-    encoded: list[bytes] = []  # row by row: the list of all of them would be copied to be put in order
-    size_bytes = 0
+    encoded, count, size_bytes = bytearray(), 0, 0  # one block of memory, which goes back whole, and not sixty thousand rows
     for key, value in rows:
         row_size_bytes = len(key) + len(value) + ROW_OVERHEAD_BYTES
-        if encoded and size_bytes + row_size_bytes > CHUNK_SIZE_BYTES:
-            yield _array(encoded)
-            encoded, size_bytes = [], 0
-        encoded.append(encode([key, value]))
+        if count and size_bytes + row_size_bytes > CHUNK_SIZE_BYTES:
+            yield _head(count) + encoded
+            encoded, count, size_bytes = bytearray(), 0, 0
+        encoded += encode([key, value])
+        count += 1
         size_bytes += row_size_bytes
-    if encoded:
-        yield _array(encoded)
+    if count:
+        yield _head(count) + encoded
 
 
 def describe(chain: Chain, chunk_digests: Iterable[bytes]) -> Manifest:
@@ -126,11 +126,9 @@ class Restore:
         return chain
 
 
-def _array(encoded: list[bytes]) -> bytes:
-    """Return the encoding of the list of these encoded items: an array's head says how many there are, and they follow."""
-    count = len(encoded)
-    head = encode([0] * count)[:-count]  # a 0 is one byte
-    return head + b"".join(encoded)
+def _head(count: int) -> bytes:
+    """Return how the encoding of a list of so many items begins; the items' own follow."""
+    return encode([0] * count)[:-count]  # a 0 is one byte
 
 
 def _list(value: object) -> list[object]:
