@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from random import Random
 
-from tests.engines import Submissions
+from tests.submissions import Submissions
 from tests.worlds import STARTED_AT_S, key, make_genesis
 from yilian.contracts import consent
 from yilian.engines import fsck

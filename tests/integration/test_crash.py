@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.engines import Submissions
+from tests.submissions import Submissions
 from tests.worlds import STARTED_AT_S, key, make_genesis
 from yilian.base.times import DAY_S
 from yilian.engines import fsck, store

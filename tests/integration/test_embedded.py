@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from tests.engines import Submissions, embedded, genesis, grant
+from tests.engines import embedded, genesis, grant
+from tests.submissions import Submissions
 from tests.waiting import begun, until
 from tests.worlds import STARTED_AT_S, key, make_genesis, seed
 from yilian.base.digests import key_tag
@@ -328,7 +329,7 @@ async def test_a_full_disk_stops_it_with_a_sentence_and_loses_nothing_acknowledg
 _FILE_SIZE_LIMIT = """
 import asyncio, resource, signal, sys
 from pathlib import Path
-from tests.engines import Submissions
+from tests.submissions import Submissions
 from tests.worlds import STARTED_AT_S, make_genesis
 from yilian.engines import EngineStopped
 from yilian.engines.embedded import EmbeddedEngine

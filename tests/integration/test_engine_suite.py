@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.engines import Submissions, every_engine, genesis, grant
+from tests.engines import every_engine, genesis, grant
+from tests.submissions import Submissions
 from tests.waiting import begun
 from tests.worlds import key
 from yilian.base.merkle import EMPTY_ROOT, is_consistent, is_included, leaf_hash

@@ -5,7 +5,8 @@ import contextlib
 
 import pytest
 
-from tests.engines import Loopback, Submissions, embedded, genesis, grant
+from tests.engines import Loopback, embedded, genesis, grant
+from tests.submissions import Submissions
 from tests.waiting import until
 from tests.worlds import make_genesis, node_key
 from yilian.base.codec import decode, encode

@@ -9,7 +9,7 @@ from hashlib import sha256
 
 import pytest
 
-from tests.engines import Submissions
+from tests.submissions import Submissions
 from tests.worlds import MEMBERS, STARTED_AT_S, key, make_genesis
 from yilian.base.merkle import is_included
 from yilian.contracts import anchor, directory

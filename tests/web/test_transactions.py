@@ -3,7 +3,8 @@
 import asyncio
 
 from tests.alliance_worlds import alliance, seed
-from tests.engines import Submissions, embedded, genesis
+from tests.engines import embedded, genesis
+from tests.submissions import Submissions
 from yilian.base.keys import SigningKey
 from yilian.base.refusals import Reason
 from yilian.base.transaction import TRANSACTION_SIZE_BYTES_MAX, Header, sign
