@@ -4,7 +4,8 @@ Method   One process with the engine, its verifying processes and the sender, al
          starts; fsync on, in a folder of the checkout. Throughput is the best of three windows of 8,000 transactions with 1,500 in
          flight. CPU is that of all processes. Lone latency: one transaction at a time on an idle engine, 200 times. Growth: the ledger is
          filled with grants to the size (signatures left out of the filling only), then grants are sent as above, three windows of 2,000;
-         wall and CPU per transaction of the best.
+         wall and CPU per transaction of the best. A replica's own cost: CPU of this thread in one process, single mix, blocks of 500, the
+         least of 12 blocks, each stage alone and then all of them as a member that has not seen the transactions before does them.
 Peer     plain SQLite: the same bytes, one row each in a table without rules, WAL and synchronous=FULL, 500 rows to a commit.
 """
 
@@ -18,15 +19,18 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 from bench.figures import Figure
 from bench.load import CARRIERS, TICK_S, VERSIONS, Clock, Load, genesis
-from yilian.base.transaction import transaction_id
+from yilian.base.transaction import parse, transaction_id
 from yilian.engines.embedded import EmbeddedEngine
+from yilian.engines.replica import Replica
+from yilian.ledger import BlockHeader, Screened, screen_all
 
 IN_FLIGHT = 1_500
 WINDOW = 8_000
@@ -36,6 +40,9 @@ PROOFS = 20_000
 SIZES = (10_000, 100_000, 1_000_000)
 SAMPLE = 2_000
 FILL_BLOCK = 5_000
+BLOCK, BLOCKS = 500, 12
+
+T = TypeVar("T")
 
 
 def run() -> Iterator[Figure]:
@@ -47,6 +54,7 @@ def run() -> Iterator[Figure]:
         rate, cpu_us = asyncio.run(_throughput(mix))
         yield Figure(name, rate, "transactions/s", f">= {target}", peer)
         yield Figure(f"embedded.{mix}_cpu_us", cpu_us, "us CPU/transaction, all processes")
+    yield from _replica()
     p50, p99 = asyncio.run(_lone())
     yield Figure("embedded.lone_ms_p50", p50, "ms", "<= 8")
     yield Figure("embedded.lone_ms_p99", p99, "ms")
@@ -129,6 +137,51 @@ async def _throughput(mix: str) -> tuple[float, float]:
         await engine.close()
     wall, cpu = min(found)
     return 1 / wall, cpu * 1e6
+
+
+def _replica() -> list[Figure]:
+    """Return what one replica's CPU spends on one transaction, by stage, in microseconds."""
+    clock = Clock()
+    load = Load(clock)
+    stages: dict[str, list[float]] = {}
+
+    def timed(stage: str, run: Callable[[], T]) -> T:
+        started = time.thread_time()
+        found = run()
+        stages.setdefault(stage, []).append((time.thread_time() - started) / BLOCK * 1e6)
+        return found
+
+    with _folder() as folder:
+        replica = Replica.open(folder, genesis())
+        for number in range(-(-2 * BLOCK * BLOCKS // (VERSIONS * CARRIERS))):
+            clock.ms += TICK_S * 1_000
+            for carrier, result in enumerate(replica.advance(clock.ms, [load.tick(each, number) for each in range(CARRIERS)]).results):
+                assert result.index is not None, result
+                load.ticked(result.index, carrier, number)
+        for is_known in (True, False):
+            for _ in range(BLOCKS):
+                clock.ms += 100
+                block, header = load.single(BLOCK), BlockHeader(replica.chain.height + 1, clock.ms, replica.genesis.operator)
+                known = {}
+                if is_known:
+                    timed("read", lambda block=block: [parse(data) for data in block])
+                    facts = timed("screen", lambda block=block: screen_all(load.network, replica.keys(), block))
+                    known = {data: said for data, said in zip(block, facts, strict=True) if isinstance(said, Screened)}
+                names = ("decide", "commit") if is_known else ("decide_unknown", "commit_unknown")
+                decided = timed(names[0], lambda header=header, block=block, known=known: replica.decide(header, block, known))
+                timed(names[1], lambda decided=decided: replica.commit(decided))
+        assert replica.chain.log.size >= 2 * BLOCK * BLOCKS, "every correction is accepted"
+        replica.close()
+    least = {stage: min(costs) for stage, costs in stages.items()}
+    own = min(sum(both) for both in zip(stages["decide_unknown"], stages["commit_unknown"], strict=True))
+    unit = "us CPU/transaction, one replica"
+    return [
+        Figure("replica.read_us", least["read"], unit),
+        Figure("replica.verify_us", least["screen"] - least["read"], unit),
+        Figure("replica.decide_us", least["decide"], unit),
+        Figure("replica.commit_us", least["commit"], unit),
+        Figure("replica.own_cpu_us", own, unit, "<= 120"),
+    ]
 
 
 async def _lone() -> tuple[float, float]:
