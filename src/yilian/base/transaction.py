@@ -190,14 +190,10 @@ def _parse_payload(payload: bytes) -> tuple[int, dict[int, Any], tuple[Approval,
     kind, body, approvals = outer
     if type(kind) is not int or type(body) is not dict or type(approvals) is not list:
         raise Malformed("NOT_A_PAYLOAD")
-    return kind, _int_keyed(body), tuple([_parse_approval(item) for item in approvals])
-
-
-def _int_keyed(body: dict[Any, Any]) -> dict[int, Any]:
     for key in body:
         if type(key) is not int:
             raise Malformed("BODY_IS_NOT_INT_KEYED")
-    return body
+    return kind, body, tuple([_parse_approval(item) for item in approvals])
 
 
 def _parse_approval(item: object) -> Approval:

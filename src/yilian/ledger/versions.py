@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from yilian.base.keys import kid_of
 from yilian.base.kinds import Act, Kind, StateView, Writes, by_number
-from yilian.base.refusals import Reason, Refused, require
+from yilian.base.refusals import Reason, Refused
 from yilian.base.transaction import Transaction
 from yilian.contracts import access, anchor, consent, directory, referral
 from yilian.ledger.composed import COMPOSED
@@ -45,7 +45,8 @@ def decide(rules: Rules, view: StateView, keys: KeyTable, transaction: Transacti
     kind = rules.get(transaction.kind)
     if kind is None:
         raise Refused(Reason.UNKNOWN_KIND, kind=transaction.kind)
-    require(transaction.header.subject == kind.name, Reason.WRONG_SUBJECT, kind=transaction.kind)
+    if transaction.header.subject != kind.name:
+        raise Refused(Reason.WRONG_SUBJECT, kind=transaction.kind)
     message = kind.read(transaction.body)
     if kind.asks_members and (members := _members(keys, transaction)):
         act = act.approved_by_members(members)
