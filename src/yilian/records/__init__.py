@@ -5,6 +5,7 @@ The door. `SqliteStore` is the embedded back end of the `RecordStore` protocol; 
 
 from yilian.records.anchors import is_proven
 from yilian.records.bundles import response_bundle, searchset
+from yilian.records.definitions import patient_types
 from yilian.records.definitions import types as resource_types
 from yilian.records.faults import (
     BadQuery,
@@ -80,6 +81,7 @@ __all__ = [
     "is_proven",
     "operation_outcome",
     "parse_query",
+    "patient_types",
     "resource_types",
     "response_bundle",
     "search_parameters",

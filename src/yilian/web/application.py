@@ -13,9 +13,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from yilian.base.refusals import Refused
-from yilian.node import Node, NodeRefused
+from yilian.node import Node, NodeRefused, exporting
 from yilian.records import RecordFault
-from yilian.web import alliance, carrying, errors, following, login, metadata, own, patient, releasing
+from yilian.web import alliance, bulk, carrying, errors, following, login, metadata, own, patient, releasing
 from yilian.web.heights import Heights
 
 
@@ -36,7 +36,7 @@ async def ready(request: Request) -> Response:
 def application(node: Node) -> Starlette:
     """Return the ASGI application of a node."""
     routes: list[BaseRoute] = [Route("/health", health), Route("/ready", ready)]
-    for room in (releasing, login, metadata, carrying, following, patient, alliance, own):  # `own` last: it takes all of /fhir
+    for room in (releasing, login, metadata, bulk, carrying, following, patient, alliance, own):  # `own` last: it takes all of /fhir
         routes += room.ROUTES
     handlers = {
         NodeRefused: errors.refused,
@@ -49,5 +49,6 @@ def application(node: Node) -> Starlette:
     app = Starlette(routes=routes, middleware=[Middleware(Heights, node=node)], exception_handlers=handlers)  # by class, as documented
     app.state.node = node
     app.state.closing = asyncio.Event()
+    app.state.exports = exporting.Exports(node, app.state.closing.is_set)
     app.state.streams = Counter()  # of blocks, that each address follows now
     return app

@@ -129,6 +129,11 @@ def parameters(resource_type: str) -> dict[str, Definition]:
 
 
 @cache
+def patient_types() -> frozenset[str]:
+    """Return the types that can be in a patient's compartment, Patient itself among them."""
+    return frozenset(compartment("Patient")) | {"Patient"}
+
+
 def compartment(name: str) -> dict[str, tuple[str, ...]]:
     """Return type -> search parameters that put a resource of that type into the compartment `name`."""
     return {kind: tuple(params) for kind, params in _table()["compartments"][name].items()}
