@@ -53,12 +53,16 @@ async def twin(folder, region):
 
 
 async def registered(region, number, member="regulator-1"):
+    """Have a member register a practitioner; return the committed answer once every copy has it."""
+    until_s = (region.nodes[member].members.final().now_s // 86_400 + 30) * 86_400
+    message = directory.Register(str(number).encode().ljust(32, b"."), "physician", until_s)
+    return await entered(region, member, "practitioner.register", message)
+
+
+async def entered(region, member, kind, message):
     """Have a member carry an act of its own; return the committed answer once every copy has it."""
     node = region.nodes[member]
-    until_s = (node.members.final().now_s // 86_400 + 30) * 86_400
-    message = directory.Register(str(number).encode().ljust(32, b"."), "physician", until_s)
-    act = carriage.act_of("practitioner.register", message)
-    answer = await node.carriage.submit(node.carriage.enveloped(node.carriage.header("practitioner.register"), act, []))
+    answer = await node.carriage.submit(node.carriage.enveloped(node.carriage.header(kind), carriage.act_of(kind, message), []))
     assert (answer.reason, answer.facts) == (0, {})
     for engine in region.engines.values():
         async for _block in engine.blocks(answer.height - 1):
@@ -116,3 +120,19 @@ async def test_a_validator_whose_key_runs_twice_is_convicted_suspended_and_unsea
         with_it = Item(late.index, transparent(statement, [*theirs, its_own]))
         with pytest.raises(NotProven, match=f"entry {late.index}: the receipt of {GUILTY} is refused: it was suspended by then"):
             verify(Export(export.genesis, (*export.items[:-1], with_it)).encoded())
+
+        await within(entered(region, "regulator-1", "directory.reinstate", directory.Reinstate(GUILTY)))
+        again = await within(registered(region, "again", "clinic-1"))
+        whole = (await receipts.export(clinic, [again.index])).encoded()
+        report = verify(whole, network=region.network)
+        assert [entry.kind for entry in report.entries] == ["equivocation", "directory.reinstate", "practitioner.register"]
+        assert [entry.suspends for entry in report.entries] == [GUILTY, "", ""]
+        assert all(entry.is_quorum for entry in report.entries)
+        hidden = parse_export(whole)
+        with pytest.raises(NotProven, match="an entry before it that changed the directory is missing"):
+            verify(Export(hidden.genesis, hidden.items[1:]).encoded())
+        statement, theirs = split_transparent(hidden.items[-1].statement)
+        signed = receipts.own_checkpoint(region.nodes[GUILTY], again.height)
+        with_it = transparent(statement, [*theirs, receipt(signed, again.index, clinic.engine.inclusion(again.index, signed.size))])
+        report = verify(Export(hidden.genesis, (*hidden.items[:-1], Item(again.index, with_it))).encoded())
+        assert GUILTY in report.entries[-1].signers
