@@ -9,7 +9,7 @@ import pytest
 from tests.release_worlds import HOLDER, ward
 from tests.waiting import WITHIN_S, until
 from yilian.base.codec import encode
-from yilian.node import exporting
+from yilian.node import No, exporting
 from yilian.records import instant
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("release")]
@@ -148,7 +148,7 @@ async def test_a_disk_that_fails_is_said_by_the_status_and_leaves_no_file(here, 
 async def test_what_an_export_does_not_understand_is_refused_and_named(here, query, parameter):
     answer = await kick_off(here, "/fhir/$export?" + query)
     (issue,) = answer.json()["issue"]
-    assert (answer.status_code, issue["diagnostics"]) == (400, f"9042 NOT_UNDERSTOOD(parameter={parameter})")
+    assert (answer.status_code, issue["diagnostics"]) == (400, f"{int(No.NOT_UNDERSTOOD)} NOT_UNDERSTOOD(parameter={parameter})")
 
 
 async def test_so_many_exports_are_kept_and_the_next_waits_for_one_to_end(here, monkeypatch):
@@ -167,7 +167,7 @@ async def test_asking_and_fetching_are_recorded_like_any_reading(here):
     await files(here, manifest)
     sealed = [row[0] for row in here.holder.journal.all("SELECT audit_sealed FROM own_readings ORDER BY number")]
     events = [json.loads(here.holder.keys.open(None, one, encode(["own", HOLDER]))) for one in sealed]
-    assert [(one["action"], one["subtype"][0]["code"]) for one in events] == [("E", "operation"), ("E", "operation")]
+    assert [(one["action"], one["subtype"][0]["code"]) for one in events] == [("E", "export"), ("E", "export")]
 
 
 @pytest.mark.parametrize("path", ["/fhir/$export", "/fhir/Patient/$export", "/fhir/$export-jobs/x", "/fhir/$export-jobs/x/Patient.ndjson"])

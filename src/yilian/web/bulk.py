@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from yilian.node import exporting, ownuse
+from yilian.node import exporting, ownuse, reading
 from yilian.records import NotFound, instant
 from yilian.web.answers import NO_STORE, node_of, own_of
 from yilian.web.own import own_records
@@ -101,7 +101,7 @@ def _job(request: Request) -> exporting.Job:
 async def _recorded(request: Request, target: str, name: str) -> None:
     """Write the interaction into the own-care series before anything is answered."""
     practitioner = ownuse.practitioner_named(request.headers.get("yilian-practitioner"))
-    answer = ownuse.Answer(200, NDJSON, b"", "export", name)
+    answer = reading.Answer(200, NDJSON, b"", "export", name)
     await ownuse.record(ownuse.Interaction("GET", target, practitioner=practitioner), ownuse.Written(answer, None), node_of(request))
 
 
