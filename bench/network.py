@@ -52,7 +52,6 @@ CARRIED = 32  # members that one validator's process carries for: a member ticks
 EXP_S = 3_000
 RECORD_EXP_S = 100  # below the 120 s that an access entry may wait
 LONE = 30
-LOOK_S = 0.005  # how often a member looks whether there is a new block
 WINDOW = 12_000  # transactions of all members together
 KILL_WINDOW = 8_000
 IN_FLIGHT = 900  # of all members together: at 2,200/s they wait 0.4 s
@@ -172,13 +171,8 @@ class Member:
         return {"started": started, "ended": ended, "latencies_ms": latencies_ms, "refused": refused, "blocks": blocks}
 
     async def _follow(self, blocks: list[float]) -> None:
-        height = self.engine.read().chain.height
-        while True:
-            await asyncio.sleep(LOOK_S)
-            latest = self.engine.read().chain.height
-            if latest > height:
-                blocks.append(time.monotonic())
-                height = latest
+        async for _ in self.engine.blocks(self.engine.read().chain.height):
+            blocks.append(time.monotonic())
 
     async def usage(self) -> dict[str, Any]:
         """Return the CPU seconds of this process and of its CometBFT, and the memory of this process."""

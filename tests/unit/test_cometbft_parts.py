@@ -128,7 +128,7 @@ def test_one_transaction_goes_as_it_is_and_several_as_one_array(genesis, story):
     [
         (b"", Reason.BAD_BYTES, {}),
         (encode([]), Reason.BAD_BYTES, {}),
-        (encode([b"x"] * 101), Reason.BAD_BYTES, {}),
+        (encode([b"x"] * 257), Reason.BAD_BYTES, {}),
         (encode([b"x", 1]), Reason.BAD_BYTES, {}),
         (encode({1: b"x"}), Reason.BAD_BYTES, {}),
         (b"\x9f\x41x\xff", Reason.BAD_BYTES, {}),  # an array of indefinite length
@@ -143,8 +143,8 @@ def test_what_is_no_batch_is_refused_and_stands_in_a_block_as_one_transaction(it
     assert in_block([item]) == ([item], [1])
 
 
-def test_a_hundred_transactions_are_a_batch():
-    assert unpack(encode([b"x"] * 100)) == (b"x",) * 100
+def test_256_transactions_are_a_batch():
+    assert unpack(encode([b"x"] * 256)) == (b"x",) * 256
 
 
 def test_one_bad_transaction_fails_its_batch(replica, genesis, story):

@@ -1,10 +1,10 @@
 """Mempool items: a transaction alone, or a batch of them, and the one verdict on both.
 
-Shape    An item is a transaction's bytes, or `CBOR([transaction, ...])` of 1 to 100 of them, at most 256 KiB, in our own encoding.
+Shape    An item is a transaction's bytes, or `CBOR([transaction, ...])` of 1 to 256 of them, at most 256 KiB, in our own encoding.
 Verdict  `admit` is what CheckTx, PrepareProposal and ProcessProposal ask; one transaction that fails, fails its batch. Facts that were
          found are remembered by the transaction's bytes, so that a signature is verified once in a process; a batch that was admitted
          is remembered by its own, so that it is taken apart once. Both memories are bounded in bytes (ADR-0115).
-Source   design 02 "Batch", "Verdicts".
+Source   design 02 "Batch", "Verdicts"; ADR-0116.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from yilian.base.cose import SIGN1_HEAD
 from yilian.base.refusals import Reason, Refused, require
 from yilian.ledger import KeyTable, Screened, screen
 
-BATCH_TRANSACTIONS_MAX = 100  # design 02
+BATCH_TRANSACTIONS_MAX = 256  # what one member of four has on its way (ADR-0116)
 BATCH_SIZE_BYTES_MAX = 256 * 1024  # design 02
 FACTS_SIZE_BYTES_MAX = 64 * 1024 * 1024  # as many small transactions as four members may have waiting; what falls out is verified again
 BATCHES_SIZE_BYTES_MAX = 16 * 1024 * 1024  # two full blocks; what falls out is taken apart again
