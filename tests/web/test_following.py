@@ -13,6 +13,7 @@ from tests.release_worlds import ward
 from yilian.base.codec import decode
 from yilian.base.digests import sha256
 from yilian.contracts import consent
+from yilian.engines import encode_block
 from yilian.ledger import parse_answer
 from yilian.web import following
 
@@ -126,3 +127,29 @@ async def test_one_address_follows_so_often_at_once_and_again_when_it_has_gone(t
 async def aiter_of(*items):
     for item in items:
         yield item
+
+
+def cut(content):
+    """Return the frames in an answer."""
+    frames = []
+    while content:
+        end = 4 + int.from_bytes(content[:4], "big")
+        frames.append(content[4:end])
+        content = content[end:]
+    return frames
+
+
+async def test_a_part_of_the_blocks_has_as_many_as_were_asked_for_and_then_the_next(tmp_path, monkeypatch):
+    async with ward(tmp_path) as here:
+        engine, last = here.engine, here.engine.read().chain.height
+        assert last > 3
+        shown = [encode_block(engine.block(height)) for height in range(1, last + 1)]
+        for since, limit in ((0, 1), (0, 2), (1, 2), (last - 1, 999), (last, 5), (last + 9, 5)):
+            answer = await here.running.get(REGULATOR, f"/network/blocks?since={since}&limit={limit}")
+            assert (answer.status_code, cut(answer.content)) == (200, shown[since : since + limit])
+        monkeypatch.setattr(following, "BLOCKS_SIZE_BYTES_MAX", len(shown[0]))
+        answer = await here.running.get(REGULATOR, "/network/blocks?since=0&limit=999")
+        assert cut(answer.content) == shown[:1]  # with its frame it is more than may be sent, and one is always sent
+        for limit in ("", "-1", "x", "1000", "%C2%B2"):
+            answer = await here.running.get(REGULATOR, f"/network/blocks?since=0&limit={limit}")
+            assert answer.json()["name"] == "NOT_UNDERSTOOD"
