@@ -23,6 +23,7 @@ from yilian.engines.cometbft.faults import (
     WrongVersion,
 )
 from yilian.engines.cometbft.settings import HOME, VERSION, Ports
+from yilian.engines.cometbft.votelog import trim
 from yilian.engines.faults import EngineStopped
 
 END_S_MAX = 10.0  # for a clean end before it is killed; it takes under a second
@@ -145,6 +146,7 @@ class Process:
     def _run(self) -> int:
         if self._log.exists() and self._log.stat().st_size > LOG_SIZE_BYTES_MAX:
             self._log.replace(self._log.with_suffix(".log.1"))
+        trim(self._folder / HOME)
         with self._log.open("ab") as log:
             self._began_at = log.tell()
             # Its own session: a Ctrl-C at the terminal reaches our node alone, which then ends it in order.
