@@ -1,9 +1,9 @@
 """The same ledger ordered by CometBFT validators on this machine's loopback: throughput, latency, CPU, and what a killed validator costs.
 
 Method   Each validator is a process of its own with its CometBFT, as `yilian node run` has them, without HTTP; all of them, and the load,
-         share this machine's cores. Each member signs its load before the clock starts and keeps a fixed number in flight, 900 in all (450 under
-         the kill): a closed loop, so that latency is that number over throughput, and p95 <= 500 ms allows no more at 2,200/s. Latency is from
-         `submit` to the answer, which is final and durable at that member. fsync is on. CPU is that of all processes. No window is
+         share this machine's cores. Each member signs its load before the clock starts and keeps a fixed number in flight, 900 in all, 450
+         under the kill: a closed loop, so latency is that number over throughput, and a p95 of 500 ms allows no more at 2,200/s. Latency is
+         from `submit` to the answer, which is final and durable at that member. fsync is on. CPU is that of all processes. No window is
          repeated. Lone: one transaction at a time, network otherwise idle, at the first member.
 Mixes    single: `anchor.correct` (one signature). real: 70 % one, 25 % two (`consent.give`), 5 % four (`access.record` by grant).
 Delay    `bench.delay` relays each connection between two validators and hands every byte on 10 or 50 ms later, each way; another process's
