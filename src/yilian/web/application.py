@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from yilian.base.refusals import Refused
 from yilian.node import Node, NodeRefused, exporting
 from yilian.records import RecordFault
-from yilian.web import alliance, bulk, carrying, errors, following, login, metadata, own, patient, releasing
+from yilian.web import alliance, bulk, carrying, errors, following, login, metadata, openapi, own, patient, releasing
 from yilian.web.heights import Heights
 
 
@@ -36,7 +36,8 @@ async def ready(request: Request) -> Response:
 def application(node: Node) -> Starlette:
     """Return the ASGI application of a node."""
     routes: list[BaseRoute] = [Route("/health", health), Route("/ready", ready)]
-    for room in (releasing, login, metadata, bulk, carrying, following, patient, alliance, own):  # `own` last: it takes all of /fhir
+    # `own` last: it takes all of /fhir
+    for room in (openapi, releasing, login, metadata, bulk, carrying, following, patient, alliance, own):
         routes += room.ROUTES
     handlers = {
         NodeRefused: errors.refused,
