@@ -22,7 +22,7 @@ BLOCK = record(b"\x22\x03\x08\x01" + bytes(5_000))  # a block part, whatever its
 @pytest.mark.parametrize(
     ("turned", "head", "left"),
     [
-        ([END, END, END, END], NO_END, ["wal.002", "wal.003"]),  # begun anew just before it ended: the case that took minutes
+        ([END, END, END, END], NO_END, ["wal.002", "wal.003"]),  # begun anew just before it ended: the case that took 36 s
         ([END, END, END, END], b"", ["wal.002", "wal.003"]),
         ([END, END, END, END], STEP + END, ["wal.003"]),
         (

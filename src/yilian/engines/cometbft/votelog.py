@@ -2,7 +2,7 @@
 
 Why      At its start CometBFT 0.38 looks for the end of the last height. It writes "end of height 0" into a head that is empty, which it is
          just after a rotation; its search then takes every file for too new and reads each again with all that follow: 12 GB for a log of
-         500 MB, minutes in which the validator takes no part. Only what came after the last end of a height is ever replayed.
+         520 MB, 36 s in which the validator takes no part. Only what came after the last end of a height is ever replayed.
 Source   CometBFT v0.38.25, consensus/wal.go (OnStart, SearchForEndHeight, WALEncoder), proto/tendermint/consensus/wal.proto; ADR-0126.
 """
 
