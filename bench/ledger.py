@@ -28,6 +28,7 @@ from typing import TypeVar
 from bench.figures import Figure
 from bench.load import CARRIERS, TICK_S, VERSIONS, Clock, Load, genesis
 from yilian.base.transaction import parse, transaction_id
+from yilian.engines.collector import collect_seldom
 from yilian.engines.embedded import EmbeddedEngine
 from yilian.engines.replica import Replica
 from yilian.ledger import BlockHeader, Screened, screen_all
@@ -141,6 +142,7 @@ async def _throughput(mix: str) -> tuple[float, float]:
 
 def _replica() -> list[Figure]:
     """Return what one replica's CPU spends on one transaction, by stage, in microseconds."""
+    collect_seldom()  # as every engine does
     clock = Clock()
     load = Load(clock)
     stages: dict[str, list[float]] = {}
