@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,21 +19,11 @@ from yilian.engines.cometbft.process import binary
 from yilian.engines.cometbft.rpc import Rpc
 from yilian.engines.replica import Replica
 from yilian.ledger import Genesis
+from yilian.sim.region import free_ports
 
 NAMES = ("hospital-1", "hospital-2", "clinic-1", "regulator-1")
 WAIT_S = 60  # a bound that turns a hang into a failure; nothing is measured with it
 KINDS_OF = {"hospital-1": ("hospital",), "hospital-2": ("hospital",), "clinic-1": ("clinic",), "regulator-1": ("regulator",)}
-
-
-def free_ports(count):
-    """Return ports that nothing listens on now."""
-    probes = [socket.socket() for _ in range(count)]
-    for each in probes:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in probes]
-    for each in probes:
-        each.close()
-    return ports
 
 
 def consensus_key(member):
