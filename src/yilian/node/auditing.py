@@ -136,7 +136,7 @@ def own_event(
     )
 
 
-_ACTIONS: Final = {"create": "C", "read": "R", "vread": "R", "update": "U", "delete": "D"}
+_ACTIONS: Final = {"create": "C", "read": "R", "vread": "R", "update": "U", "patch": "U", "delete": "D"}
 
 
 def _agents(access: Access) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from yilian.node.charts import Chart
 from yilian.node.member import Node
 from yilian.node.reading import FHIR_JSON, Answer
 from yilian.node.refusals import No, NodeRefused, demand
-from yilian.records import Stored, response_bundle
+from yilian.records import JSON_PATCH, BadMedia, Stored, response_bundle
 
 _TYPE: Final = re.compile(r"[A-Z][A-Za-z]{1,63}")
 _ID: Final = re.compile(r"[A-Za-z0-9.-]{1,64}")
@@ -48,6 +48,7 @@ class Interaction:
     practitioner: bytes | None = None
     if_match: str | None = None
     if_none_exist: str | None = None
+    media_type: str | None = None
 
 
 async def interact(asked: Interaction, node: Node) -> Written:
@@ -84,6 +85,13 @@ def _update(asked: Interaction, parts: list[str], node: Node) -> Written:
     return Written(Answer(201 if stored.version_id == 1 else 200, FHIR_JSON, stored.body, "update", parts[0]), stored)
 
 
+def _patch(asked: Interaction, parts: list[str], node: Node) -> Written:
+    if (asked.media_type or "").partition(";")[0].strip() != JSON_PATCH:
+        raise BadMedia(f"A patch is {JSON_PATCH}.")
+    stored = node.store.patch(parts[0], parts[1], asked.body, if_match=asked.if_match)
+    return Written(Answer(200, FHIR_JSON, stored.body, "patch", parts[0]), stored)
+
+
 def _delete(asked: Interaction, parts: list[str], node: Node) -> Written:
     stored = node.store.delete(parts[0], parts[1], if_match=asked.if_match)
     return Written(Answer(204, FHIR_JSON, b"", "delete", parts[0]), stored)
@@ -99,6 +107,7 @@ _WRITERS: Final[dict[tuple[str, int], Callable[[Interaction, list[str], Node], W
     ("POST", 0): _process,
     ("POST", 1): _create,
     ("PUT", 2): _update,
+    ("PATCH", 2): _patch,
     ("DELETE", 2): _delete,
 }
 
@@ -138,7 +147,7 @@ def _chart_of(asked: Interaction, written: Written, node: Node) -> Chart | None:
     path = asked.target.partition("?")[0].removeprefix("/fhir").strip("/").split("/")
     if path[0] == "Patient" and len(path) > 1:
         return node.charts.of_patient(path[1])
-    if written.answer.interaction not in ("read", "vread", "create", "update") or not written.answer.body:
+    if written.answer.interaction not in ("read", "vread", "create", "update", "patch") or not written.answer.body:
         return None
     said = orjson.loads(written.answer.body)
     for element in ("subject", "patient", "beneficiary", "for"):

@@ -8,6 +8,7 @@ from yilian.records.bundles import response_bundle, searchset
 from yilian.records.definitions import patient_types
 from yilian.records.definitions import types as resource_types
 from yilian.records.faults import (
+    BadMedia,
     BadQuery,
     Conflict,
     Gone,
@@ -25,6 +26,7 @@ from yilian.records.faults import (
 from yilian.records.importing import FileIssue, ImportCounts, Progress, files_of, import_folder
 from yilian.records.indexing import search_parameters
 from yilian.records.jsontext import Splice, spliced
+from yilian.records.patching import JSON_PATCH
 from yilian.records.primitives import DAY_MS, extent_ms, instant
 from yilian.records.query import Query, parse_query
 from yilian.records.scope import EVERYTHING, Scope
@@ -45,6 +47,8 @@ from yilian.records.store import (
 __all__ = [
     "DAY_MS",
     "EVERYTHING",
+    "JSON_PATCH",
+    "BadMedia",
     "BadQuery",
     "BundleOutcome",
     "Cipher",

@@ -53,6 +53,10 @@ class TooLarge(Invalid, code="too-long", status=413):
     """The bytes exceed a named limit."""
 
 
+class BadMedia(RecordFault, code="not-supported", status=415):
+    """The body is of a kind that is not taken here."""
+
+
 class BadQuery(RecordFault, code="not-supported", status=400):
     """A search that the store does not understand, or does not offer."""
 

@@ -21,7 +21,7 @@ from yilian.records import resource_types, search_parameters
 from yilian.web.answers import node_of
 from yilian.web.errors import FHIR_JSON
 
-_INTERACTIONS: Final = ("read", "vread", "update", "delete", "history-instance", "history-type", "create", "search-type")
+_INTERACTIONS: Final = ("read", "vread", "update", "patch", "delete", "history-instance", "history-type", "create", "search-type")
 _OAUTH: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SERVICE: Final = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 _DEFINITION: Final = "http://hl7.org/fhir/OperationDefinition/"

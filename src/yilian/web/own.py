@@ -42,6 +42,7 @@ async def own_records(request: Request) -> Response:
         practitioner=ownuse.practitioner_named(request.headers.get("yilian-practitioner")),
         if_match=request.headers.get("if-match"),
         if_none_exist=request.headers.get("if-none-exist"),
+        media_type=request.headers.get("content-type"),
     )
     written = await ownuse.interact(asked, node)
     answer, stored = written.answer, written.stored
