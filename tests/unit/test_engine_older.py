@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -275,6 +276,32 @@ def test_a_crash_while_joining_joins_again(grown, tmp_path):
     follow(replica, source)
     assert same_everywhere(replica, source.replica)
     replica.close()
+
+
+def test_killed_at_any_step_what_lies_on_the_disk_goes_on(grown, tmp_path):
+    """A copy of the files while all of them are open is what a killed process leaves."""
+    source, snapshot = grown
+    replica = restored(tmp_path / "ledger", source, snapshot)
+    older, moments = Older(replica), []
+
+    def killed():
+        moments.append(shutil.copytree(tmp_path / "ledger", tmp_path / f"killed-{len(moments)}"))
+
+    while not older.is_whole:
+        fetched(older, source, parts=1)
+        killed()
+    for _ in older.join():
+        killed()
+    killed()
+    replica.close()
+    assert len(moments) > 9
+    for folder in moments:
+        again = Replica.open(folder, source.genesis, is_durable=False)
+        if again.missing:
+            finished(fetched(Older(again), source))
+        follow(again, source)
+        assert same_everywhere(again, source.replica)
+        again.close()
 
 
 def test_how_far_it_is_is_read_from_the_folder_by_whoever_looks(grown, joined, tmp_path):
