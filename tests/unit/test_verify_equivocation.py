@@ -12,6 +12,7 @@ from yilian.base.codec import Malformed, decode, encode
 from yilian.base.merkle import inclusion_path, leaf_hash, root
 from yilian.contracts import directory
 from yilian.ledger import (
+    Anchored,
     BlockHeader,
     Equivocation,
     Export,
@@ -19,12 +20,14 @@ from yilian.ledger import (
     Item,
     Membership,
     NotProven,
+    RecordProof,
     apply,
     parse_equivocation,
     parse_export,
     receipt,
     sign_checkpoint,
     verify,
+    verify_record,
 )
 from yilian.ledger.history import NobodyToSuspend
 
@@ -235,6 +238,14 @@ def test_on_an_operators_ledger_a_change_of_members_needs_the_operators_receipt(
     sentence = f"entry {index}: it changes who may sign, and clinic-1, which orders this ledger, does not vouch for it$"
     fails(region.export(region.item(index, OTHERS[1:])), sentence)
     assert verify(region.export(region.item(index, ("clinic-1",)))).entries[0].is_of_members is True
+
+
+def test_a_leaf_of_the_ledger_anchors_no_record(region):
+    index = region.convicted()
+    anchored = Anchored(index, 0, 1, (), region.export(*region.history))
+    proof = RecordProof(region.network, "clinic-1", "Patient", "p1", "1", b"{}", bytes(32), bytes(32), anchored)
+    with pytest.raises(NotProven, match=f"^entry {index} is not a tick$"):
+        verify_record(proof.encoded())
 
 
 def test_history_suspends_as_the_ledger_did_and_refuses_what_it_cannot_have_done(region):

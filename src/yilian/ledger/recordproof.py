@@ -113,11 +113,12 @@ def verify_record(data: bytes, pinned: Checkpoint | None = None, network: bytes 
 
 def _tick(proof: RecordProof, anchored: Anchored, report: Report) -> tuple[Verified, bytes]:
     """Return the tick as verified, and its records root."""
-    verified = next((entry for entry in report.entries if entry.index == anchored.tick_index), None)
-    item = next((item for item in parse_export(anchored.export).items if item.index == anchored.tick_index), None)
-    if verified is None or item is None:
+    exported = zip(report.entries, parse_export(anchored.export).items, strict=True)
+    found = next((pair for pair in exported if pair[1].index == anchored.tick_index), None)
+    if found is None:
         raise NotProven(f"the export does not hold the tick, entry {anchored.tick_index}")
-    if item.receipts is not None:
+    verified, item = found
+    if item.receipts is not None:  # a leaf of the ledger itself
         raise NotProven(f"entry {anchored.tick_index} is not a tick")
     transaction = parse(split_transparent(item.statement)[0])  # read by `verify` before
     if transaction.kind != anchor.TICK:
