@@ -20,7 +20,9 @@ from yilian.ledger import Genesis
 
 def genesis(operator="clinic-1"):
     """Return a network that began an hour ago: some engines take the time from the machine, none may be told it."""
-    return Genesis(int(time.time()) - 3_600, operator, MEMBERS, PARAMETERS)
+    now_s = int(time.time())
+    today_s = now_s - now_s % 86_400  # a network of yesterday would close that day first, with a leaf of its own
+    return Genesis(max(now_s - 3_600, today_s), operator, MEMBERS, PARAMETERS)
 
 
 def grant(view, name):
