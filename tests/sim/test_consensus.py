@@ -68,8 +68,8 @@ class PersistsTooEarly(Application):
         return answer
 
     def commit(self, asked):
-        self._pending = None
-        self.screening.move_on(self._replica.keys(), [])
+        items, self._pending = self._pending.items, None
+        self.screening.move_on(self._replica.keys(), items)
         return abci.ResponseCommit()
 
 
@@ -78,7 +78,8 @@ class ForgetsThatKeysChange(Application):
 
     def __init__(self, replica, *others):
         super().__init__(replica, *others)
-        self.screening.move_on = lambda *_: None
+        move_on, keys = self.screening.move_on, replica.keys()
+        self.screening.move_on = lambda _, *done: move_on(keys, *done)
 
 
 class TrustsItsMempool(Application):
@@ -115,7 +116,7 @@ class ReadsTheClock(Application):
         (PersistsTooEarly, "Info says another app hash|ends at height|ahead of the block store|app hash at height"),
         (ForgetsThatKeysChange, "the witness says otherwise"),
         (TrustsItsMempool, "ProcessProposal says True, the witness says otherwise"),
-        (DropsWhatItHasNotSeen, "at height"),
+        (DropsWhatItHasNotSeen, "at height|too large or invented"),  # it proposes again what it dropped
         (ReadsTheClock, "app hash at height"),
     ],
 )

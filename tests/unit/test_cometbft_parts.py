@@ -21,7 +21,7 @@ from yilian.base.transaction import Header, act_bytes, approve, assemble
 from yilian.contracts import consent, directory
 from yilian.engines import decode_block, encode_block
 from yilian.engines.cometbft import Diverged, NotAHome, OutOfStep, RestoredAlone, Seat, Trust, WrongGenesis, WrongVersion, write_home
-from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, Application
+from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, LOOK_S, LOOKS_MAX, Application
 from yilian.engines.cometbft.items import Held, Screening, in_block, pack, unpack
 from yilian.engines.cometbft.process import cause
 from yilian.engines.cometbft.server import Server
@@ -216,6 +216,41 @@ def story_tick():
     from yilian.contracts import anchor
 
     return anchor.Tick(bytes(32), bytes(32))
+
+
+def commit_many(application, genesis, story, height=1):
+    """Commit a block that says that the network is busy."""
+    decided(application, height, [story.tick(genesis.started_at_s) for _ in range(100)])
+
+
+def looking(replica, snapshots, looks):
+    """Return an application whose pauses do, one after the other, what `looks` say."""
+    pauses = iter(looks)
+    return Application(replica, snapshots, lambda _: None, pause=lambda _: next(pauses)())
+
+
+def test_after_a_busy_block_a_proposal_waits_for_what_is_being_checked(replica, snapshots, genesis, story):
+    late = [story.tick(genesis.started_at_s) for _ in range(2)]
+    looks = [lambda: None] * 7 + [lambda: application.check_tx(abci.RequestCheckTx(tx=pack(late)))] + [lambda: None] * 5
+    application = looking(replica, snapshots, looks)
+    commit_many(application, genesis, story)
+    assert propose(application, []) == [pack(late)]
+
+
+def test_a_proposal_does_not_wait_for_ever_and_a_quiet_network_not_at_all(replica, snapshots, genesis, story):
+    paused = []
+    application = Application(replica, snapshots, lambda _: None, pause=paused.append)
+    decided(application, 1, [story.tick(genesis.started_at_s)])
+    assert (propose(application, []), paused) == ([], [])
+    commit_many(application, genesis, story, 2)
+    assert (propose(application, []), paused) == ([], [LOOK_S] * LOOKS_MAX)
+
+
+def test_what_was_admitted_is_proposed_once_after_what_cometbft_offers(application, genesis, story):
+    one, two = story.tick(genesis.started_at_s), story.tick(genesis.started_at_s)
+    for each in (one, two):
+        application.check_tx(abci.RequestCheckTx(tx=each))
+    assert propose(application, [two]) == [two, one]
 
 
 # -- one semantics of signatures

@@ -109,6 +109,7 @@ class Screening:
         self._guard = threading.Lock()
         self.facts: Held[Screened] = Held(FACTS_SIZE_BYTES_MAX, _fact_bytes)
         self._admitted: Held[tuple[KeyTable, tuple[bytes, ...]]] = Held(BATCHES_SIZE_BYTES_MAX, _batch_bytes)
+        self._checked: Held[int] = Held(BATCHES_SIZE_BYTES_MAX, _batch_bytes)
         self.verified = 0  # transactions whose signatures were checked here: a test asks
 
     def admit(self, item: bytes) -> int:
@@ -127,6 +128,25 @@ class Screening:
             with self._guard:
                 self._admitted.hold(item, (keys, transactions))
         return len(transactions)
+
+    def check(self, item: bytes) -> None:
+        """Admit an item to the mempool.
+
+        Refuses  what `admit` refuses
+        """
+        count = self.admit(item)
+        with self._guard:
+            self._checked.hold(item, count)
+
+    def drop(self, item: bytes) -> None:
+        """Forget that an item was admitted: it holds no longer."""
+        with self._guard:
+            self._checked.forget(item)
+
+    def checked(self) -> dict[bytes, int]:
+        """Return the items that CheckTx admitted and that no block held yet, in their order, with the number of transactions in each."""
+        with self._guard:
+            return dict(self._checked)
 
     def opened(self, item: bytes) -> tuple[bytes, ...]:
         """Return the transactions in an item, remembered or found now.
@@ -157,5 +177,6 @@ class Screening:
             self._keys = keys
             for item in items:
                 self._admitted.forget(item)
+                self._checked.forget(item)
             for data in transactions:
                 self.facts.forget(data)
