@@ -47,7 +47,7 @@ async def test_no_more_wait_than_may_and_whoever_gave_up_counts(consortium, monk
     consortium.start("hospital-1")  # alone it orders nothing: what is submitted waits
     engine = consortium.engines["hospital-1"]
     waiting = [asyncio.ensure_future(engine.submit(consortium.tick("hospital-1"))) for _ in range(3)]
-    await asyncio.sleep(0)  # each has its place now
+    await asyncio.wait(waiting, timeout=0)  # each has begun, and has its place
     waiting[0].cancel()
     with pytest.raises(TooManyWaiting, match=r"^3 transactions wait"):
         await engine.submit(consortium.tick("hospital-1"))
