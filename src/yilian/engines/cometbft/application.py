@@ -41,6 +41,7 @@ CALM_LOOKS = 5  # as many looks at which nothing new had come: nothing more is o
 CODE_ADMITTED = 0
 # An access entry ends 90 s after issue and at most 120 s after its block's time (design 03): 30 s are left, a heartbeat takes 5 (ADR-0118)
 STALE_MS_MAX = 20_000
+STRANGER_S = 0.1  # a CometBFT that is hung up on dials again at once, without end; so it does ten times a second and not three hundred
 SEATS = "/seats"
 PEER = "/p2p/filter/id/"  # asked by CometBFT of each peer, `filter_peers`; source: CometBFT v0.38.25, node/setup.go createTransport
 ADDRESS = "/p2p/filter/addr/"
@@ -136,7 +137,10 @@ class Application:
         view = self._replica.read()
         if asked.path.startswith(PEER):
             peer = asked.path[len(PEER) :]
-            return abci.ResponseQuery(code=int(not self._may_connect(peer)), log=f"{peer} is no member's peer", height=view.chain.height)
+            is_known = self._may_connect(peer)
+            if not is_known:
+                self._pause(STRANGER_S)
+            return abci.ResponseQuery(code=int(not is_known), log=f"{peer} is no member's peer", height=view.chain.height)
         if asked.path.startswith(ADDRESS):
             return abci.ResponseQuery(height=view.chain.height)  # a member is known by its key, wherever it is
         if asked.path != SEATS:

@@ -74,6 +74,8 @@ class CometBftEngine(Served):
         self._is_closed = False
         self._advanced = threading.Event()
         self._last_block_at = time.monotonic()
+        self._lonely_until = 0.0  # monotonic; no CometBFT without peers is started anew before
+        self._ports = ports
         self._rpc = Rpc(ports.rpc)
         self._snapshots = Snapshots(folder / "snapshots", replica, self._fail, snapshot_every)
         self.application = Application(replica, self._snapshots, self._committed, self._renew, ports.named, _now_ms)
@@ -262,6 +264,18 @@ class CometBftEngine(Served):
 
     # -- the watch
 
+    def _is_alone(self) -> bool:
+        """Say whether CometBFT has no peer though it is told of some. It gives up dialling one that hung up on it too often (ADR-0117)."""
+        if not self._ports.named:
+            return False
+        client = Rpc(self._ports.rpc)  # the sender's own is used by one thread
+        try:
+            return client.standing().peers == 0
+        except Unreachable:
+            return False  # it starts
+        finally:
+            client.close()
+
     def _notice_halts(self) -> None:
         while not self._closing.wait(1.0):
             now = time.monotonic()
@@ -272,6 +286,9 @@ class CometBftEngine(Served):
             if failure is not None:
                 self._fail(failure)
                 return
+            if now >= self._lonely_until and self._is_alone():
+                self._lonely_until = now + HALTED_S
+                self._renew()
             with self._guard:
                 late = [id_ for id_, one in self._pending.items() if now - one.since >= PATIENCE_S]
                 waiters = [waiter for id_ in late for waiter in self._pending.pop(id_).waiters]
