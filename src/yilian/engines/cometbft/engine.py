@@ -22,12 +22,13 @@ from typing import Self
 from yilian.base.refusals import Reason, Refused
 from yilian.base.transaction import transaction_id
 from yilian.engines.cometbft.application import Application
+from yilian.engines.cometbft.headers import servers_said
 from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX, BATCH_TRANSACTIONS_MAX, pack
 from yilian.engines.cometbft.process import Process
 from yilian.engines.cometbft.rpc import Rpc, Taken, Unreachable
 from yilian.engines.cometbft.server import Server
 from yilian.engines.cometbft.settings import SOCKET, read_ports
-from yilian.engines.cometbft.snapshots import EVERY, Snapshots
+from yilian.engines.cometbft.snapshots import EVERY, FOLDER, Snapshots
 from yilian.engines.faults import EngineClosed, NotOrdering, TooManyWaiting
 from yilian.engines.protocol import Block, Committed
 from yilian.engines.replica import Replica, answer_of
@@ -77,7 +78,7 @@ class CometBftEngine(Served):
         self._lonely_until = 0.0  # monotonic; no CometBFT without peers is started anew before
         self._ports = ports
         self._rpc = Rpc(ports.rpc)
-        self._snapshots = Snapshots(folder / "snapshots", replica, self._fail, snapshot_every)
+        self._snapshots = Snapshots(folder / FOLDER, replica, self._fail, snapshot_every, made_at=servers_said(ports.servers))
         self.application = Application(replica, self._snapshots, self._committed, self._renew, ports.named, _now_ms)
         self._server = Server(folder / SOCKET, self.application.methods(), self._fail)
         try:
@@ -217,11 +218,9 @@ class CometBftEngine(Served):
         """Return what is to be sent: what holds, is not on its way and is not final. The rest is answered or waits with its twin."""
         fresh: dict[bytes, bytes] = {}
         answers: list[Answer] = []
-        for waiter in group:
-            try:
-                known = self.application.screening.fact(waiter.data)
-            except Refused as no:
-                answers.append((waiter, self._at_the_door(waiter.data, no)))
+        for waiter, known in zip(group, self.application.screening.said_of([each.data for each in group]), strict=True):
+            if isinstance(known, Refused):
+                answers.append((waiter, self._at_the_door(waiter.data, known)))
                 continue
             id_ = known.transaction.id
             with self._guard:

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from yilian.base.codec import Malformed, decode, encode
 from yilian.base.cose import SIGN1_HEAD
 from yilian.base.refusals import Reason, Refused, require
-from yilian.ledger import KeyTable, Screened, screen
+from yilian.ledger import KeyTable, Screened, screen_all
 
 BATCH_TRANSACTIONS_MAX = 256  # what one member of four has on its way (ADR-0116)
 BATCH_SIZE_BYTES_MAX = 256 * 1024  # design 02
@@ -122,8 +122,7 @@ class Screening:
         if known is not None and known[0] is keys:  # the table is the same object until a key comes or goes
             return len(known[1])
         transactions = self.opened(item)
-        for data in transactions:
-            self.fact(data)
+        self.learn(transactions)
         if len(transactions) > 1:
             with self._guard:
                 self._admitted.hold(item, (keys, transactions))
@@ -156,20 +155,34 @@ class Screening:
         known = self._admitted.get(item)
         return unpack(item) if known is None else known[1]
 
-    def fact(self, data: bytes) -> Screened:
-        """Return what is known of a transaction, found out now if need be.
+    def learn(self, transactions: Sequence[bytes]) -> None:
+        """Find out what is not known yet of some transactions.
 
-        Refuses  what `ledger.screen` refuses
+        Refuses  what `ledger.screen` refuses, of the first that it refuses; the others' facts stay
         """
+        for said in self.said_of(transactions):
+            if isinstance(said, Refused):
+                raise said
+
+    def said_of(self, transactions: Sequence[bytes]) -> list[Screened | Refused]:
+        """Return what `ledger.screen` says of each, remembered or found out now, all of them together."""
         keys = self._keys
-        known = self.facts.get(data)
-        if known is not None and keys.get(known.transaction.header.kid) == (known.carrier, known.carrier_key):
-            return known
-        found = screen(self._network, keys, data)
+        said: dict[bytes, Screened | Refused] = {}
+        unknown: dict[bytes, None] = {}
+        for data in transactions:
+            known = self.facts.get(data)
+            if known is not None and keys.get(known.transaction.header.kid) == (known.carrier, known.carrier_key):
+                said[data] = known
+            else:
+                unknown[data] = None
+        found = screen_all(self._network, keys, unknown)
         with self._guard:
-            self.verified += 1
-            self.facts.hold(data, found)
-        return found
+            for data, one in zip(unknown, found, strict=True):
+                said[data] = one
+                if isinstance(one, Screened):
+                    self.verified += 1
+                    self.facts.hold(data, one)
+        return [said[data] for data in transactions]
 
     def move_on(self, keys: KeyTable, items: Sequence[bytes] = (), transactions: Sequence[bytes] = ()) -> None:
         """Take the key table after a block, and forget what the block held."""
