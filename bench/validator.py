@@ -110,7 +110,10 @@ def restore(folder: Path, taken: Path, app_hash: bytes) -> dict[str, Any]:
     """Restore a snapshot into a fresh copy as state sync does, chunk by chunk; say how long it took and what memory it needed."""
     replica = Replica.open(folder, parse_genesis((taken.parent / "genesis.cbor").read_bytes()))
     failed: list[BaseException] = []
-    ours, theirs = Snapshots(folder / "none", replica, failed.append), Snapshots(taken, replica, failed.append)
+    ours, theirs = (
+        Snapshots(folder / "none", replica, failed.append, made_at=lambda chain, _: chain.time_ms),
+        Snapshots(taken, replica, failed.append),
+    )
     offered = theirs.listed()[0]
     before_mb, started = memory_mb("self", "VmRSS"), time.monotonic()
     assert ours.offered(offered, app_hash).result == Offer.ACCEPT

@@ -611,7 +611,7 @@ def test_a_founder_without_power_does_not_validate(tmp_path):
 @pytest.fixture
 def newcomer(genesis, tmp_path):
     copy = Replica.open(tmp_path / "newcomer", genesis, is_durable=False)
-    yield Application(copy, Snapshots(tmp_path / "theirs", copy, raised), lambda _: None)
+    yield Application(copy, Snapshots(tmp_path / "theirs", copy, raised, made_at=lambda chain, _: chain.time_ms), lambda _: None)
     copy.close()
 
 

@@ -397,7 +397,9 @@ def test_a_false_time_that_changes_a_verdict_is_found_and_all_is_begun_again(gro
     frames[2] = changed_block(source, 16, lambda block: replace(block, time_ms=block.time_ms + 50 * 86_400_000))
     part = older.read(frames)
     sentence = "block 16 was decided otherwise: its time, or an earlier one's, is false"
+    assert progress_in(joined.path.parent).begun_again == ()
     assert lied(older.take, part, source.proof(part.log.size, joined.missing)) == (sentence, False)
+    assert older.progress.begun_again == progress_in(joined.path.parent).begun_again == (sentence,)
     assert (older.since_height, older.progress.entries) == (0, 0)
     finished(fetched(older, source))
     assert fsck(joined).missing == 0

@@ -72,7 +72,7 @@ def offered(giver, small_chunks, tmp_path):
 
 
 def taker(replica, folder):
-    return Snapshots(folder, replica, raised)
+    return Snapshots(folder, replica, raised, made_at=lambda chain, _: chain.time_ms)
 
 
 def taken(taking, snapshot, parts, app_hash):

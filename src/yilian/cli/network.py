@@ -21,6 +21,7 @@ from yilian.cli.files import read_bytes, write_new
 from yilian.cli.frame import Declined, Misused, Output, Unreachable
 
 if TYPE_CHECKING:
+    from yilian.engines import Progress
     from yilian.engines.consortium import Seat, Trust
     from yilian.ledger import Founder
 
@@ -318,10 +319,25 @@ def _status(options: argparse.Namespace, output: Output) -> None:
             "is_catching_up": said.is_catching_up,
             "behind_s": said.behind_s,
             "peers": said.peers,
+            "refused_snapshot": said.refused or None,
             "validators": said.validators,
-            "older_entries": None if older is None else {"here": older.entries, "all": older.entries_all},
+            "older_entries": None if older is None else _older(older),
         },
         f"{member}: height {said.height}, {last}{catching_up}, {said.peers} peers",
         f"{len(said.validators)} validators: " + ", ".join(f"{name} {power}/{whole}" for name, power in said.validators.items()),
+        *([f"{said.refused}; it waits for another: make sure that who is named with --peers and --ask is honest"] if said.refused else []),
         *([] if older is None else [f"before its snapshot: {older.entries} of {older.entries_all} entries fetched and proven so far"]),
+        *([] if older is None or not older.begun_again else [_begun_again(older)]),
+    )
+
+
+def _older(older: "Progress") -> dict[str, object]:
+    return {"here": older.entries, "all": older.entries_all, "begun_again": list(older.begun_again)}
+
+
+def _begun_again(older: "Progress") -> str:
+    """Say why what was fetched was thrown away, and what to do if that goes on."""
+    return (
+        f"fetched in vain {len(older.begun_again)} times, last because: {older.begun_again[-1]}. The others are asked in turn; if this "
+        "number keeps growing, all of them say false times or this copy began with one: `yilian network repair --ask` begins from others"
     )

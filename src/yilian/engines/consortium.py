@@ -23,6 +23,7 @@ from yilian.engines.cometbft import (
     Unreachable,
     begin_again,
     read_ports,
+    refused_snapshot,
     write_home,
 )
 from yilian.ledger import Genesis
@@ -55,6 +56,7 @@ class Standing:
     is_catching_up: bool
     behind_s: int  # since the latest block; a heartbeat comes every 5 s
     peers: int
+    refused: str  # of a member that joins: why the last snapshot that it was offered was not taken; else empty
     validators: dict[str, int]  # member -> power; a key that the directory does not know stands as its hex
 
 
@@ -112,7 +114,7 @@ def standing(folder: Path) -> Standing:
     finally:
         client.close()
     named = {names.get(key, key.hex()): power for key, power in powers.items()}
-    return Standing(said.height, said.is_catching_up, said.behind_s, said.peers, dict(sorted(named.items())))
+    return Standing(said.height, said.is_catching_up, said.behind_s, said.peers, refused_snapshot(folder), dict(sorted(named.items())))
 
 
 def _client(server: str) -> Rpc:

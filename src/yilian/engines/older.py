@@ -27,6 +27,7 @@ from yilian.engines.wire import RawBlock, decode_block
 from yilian.ledger import Frontier, parse_chain
 
 FOLDER = "older"  # beside the ledger's own file
+BEGUN_AGAIN = "older.refused"  # beside it: why all that was fetched was thrown away, a line for each time, until the copy is whole
 JOINED_BYTES_AT_ONCE = 1_000_000  # in one SQLite transaction: blocks that come meanwhile wait no longer than for a large one of their own
 _TABLES = {
     "blocks": "height, time_ms, proposer, app_hash, log_size, log_root, body",
@@ -52,6 +53,7 @@ class Progress:
     entries_all: int
     height: int
     height_all: int
+    begun_again: tuple[str, ...] = ()  # why what was fetched was thrown away, a sentence for each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +78,14 @@ class Older:
         self._replica = replica
         self._end = (block.height, block.time_ms, block.app_hash, block.log_size, block.log_root)
         self._folder = replica.path.parent / FOLDER
+        self._begun_again = self._folder.with_name(BEGUN_AGAIN)
         self._copy = Replica.open(self._folder, replica.genesis)
 
     @property
     def progress(self) -> Progress:
         """How far it has come."""
         chain = self._copy.chain
-        return Progress(chain.log.size, self._end[3], chain.height, self._end[0])
+        return Progress(chain.log.size, self._end[3], chain.height, self._end[0], _reasons(self._begun_again))
 
     @property
     def since_height(self) -> int:
@@ -128,12 +131,10 @@ class Older:
             header = self._copy.header_again(block.header, block.system_leaves)
             decided = self._copy.decide(header, block.transactions)
             if decided.applied.leaves != block.leaves:
-                self._begin_again()
-                raise Lied(f"block {block.header.height} was decided otherwise: its time, or an earlier one's, is false", is_sender=False)
+                raise self._begin_again(f"block {block.header.height} was decided otherwise: its time, or an earlier one's, is false")
             self._copy.commit(decided)
         if self.since_height == self._end[0] and not self.is_whole:
-            self._begin_again()
-            raise Lied("the blocks lead to another state than the snapshot's: the time of one of them is false", is_sender=False)
+            raise self._begin_again("the blocks lead to another state than the snapshot's: the time of one of them is false")
 
     def join(self) -> Iterator[None]:
         """Make one whole copy of the two, a part at each step: a block that is committed meanwhile waits for one step at most.
@@ -153,15 +154,20 @@ class Older:
         self._replica.completed(shared)
         self.close()
         shutil.rmtree(self._folder)
+        self._begun_again.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the second copy's files; what is in them stays."""
         self._copy.close()
 
-    def _begin_again(self) -> None:
+    def _begin_again(self, why: str) -> Lied:
+        """Throw away what was fetched, keep why, and return what to raise."""
+        with self._begun_again.open("a") as file:
+            file.write(why + "\n")
         self._copy.close()
         shutil.rmtree(self._folder)
         self._copy = Replica.open(self._folder, self._replica.genesis)
+        return Lied(why, is_sender=False)
 
 
 def progress_in(folder: Path) -> Progress | None:
@@ -173,10 +179,15 @@ def progress_in(folder: Path) -> Progress | None:
         return None
     entries_all, height_all = (int.from_bytes(facts[name], "big") for name in ("horizon", "began"))
     chain = _facts(folder / FOLDER / FILE).get("chain") if (folder / FOLDER / FILE).exists() else None
+    again = _reasons(folder / BEGUN_AGAIN)
     if chain is None:
-        return Progress(0, entries_all, 0, height_all)
+        return Progress(0, entries_all, 0, height_all, again)
     at = parse_chain(chain)
-    return Progress(at.log.size, entries_all, at.height, height_all)
+    return Progress(at.log.size, entries_all, at.height, height_all, again)
+
+
+def _reasons(file: Path) -> tuple[str, ...]:
+    return tuple(file.read_text().splitlines()) if file.exists() else ()
 
 
 def _facts(file: Path) -> dict[str, bytes]:

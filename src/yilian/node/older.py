@@ -25,6 +25,7 @@ from yilian.peers import Unreachable
 T = TypeVar("T")
 BLOCKS_AT_ONCE: Final = 64
 PAUSE_S: Final = 5  # before those are asked again who did not answer or had nothing
+PAUSE_S_MAX: Final = 3_600  # `yilian network status` says meanwhile what is wrong
 _PROVEN_LIE: Final = 1_000
 _LENGTH_BYTES: Final = 4
 _OK: Final = 200
@@ -81,6 +82,7 @@ async def _ask_around(node: Node, older: Older, doubts: Counter[str], senders: s
             doubts.update({one.id: _PROVEN_LIE} if lie.is_sender else dict.fromkeys(senders, 1))
             if not lie.is_sender:
                 senders.clear()
+                await asyncio.sleep(_rest_s(len(older.progress.begun_again)))
     return is_further
 
 
@@ -108,6 +110,11 @@ async def _take_part(node: Node, older: Older, one: directory.Member, senders: s
     began = time.monotonic()
     await _in_thread(lambda: older.take(part, path))
     await asyncio.sleep(worked_s + time.monotonic() - began)
+
+
+def _rest_s(times: int) -> int:
+    """Return how long to rest after all that was fetched has been thrown away so many times: at once to the next, then ever seldomer."""
+    return 0 if times < 2 else min(PAUSE_S << times, PAUSE_S_MAX)  # noqa: PLR2004 - the second time
 
 
 def _others(node: Node) -> list[directory.Member]:

@@ -14,12 +14,14 @@ from yilian.engines.cometbft.faults import (
     OutOfStep,
     PortInUse,
     RestoredAlone,
+    TimeUnproven,
     WrongGenesis,
     WrongVersion,
 )
 from yilian.engines.cometbft.repair import begin_again
 from yilian.engines.cometbft.rpc import Rpc, Unreachable
 from yilian.engines.cometbft.settings import HOME, NotAHome, Seat, Trust, read_ports, write_home
+from yilian.engines.cometbft.snapshots import refused_snapshot
 from yilian.engines.faults import NotOrdering
 
 __all__ = [
@@ -36,11 +38,13 @@ __all__ = [
     "RestoredAlone",
     "Rpc",
     "Seat",
+    "TimeUnproven",
     "Trust",
     "Unreachable",
     "WrongGenesis",
     "WrongVersion",
     "begin_again",
     "read_ports",
+    "refused_snapshot",
     "write_home",
 ]

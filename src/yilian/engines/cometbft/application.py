@@ -24,7 +24,7 @@ from yilian.contracts import directory
 from yilian.engines.cometbft import validators
 from yilian.engines.cometbft.faults import OutOfStep, WrongGenesis, WrongVersion
 from yilian.engines.cometbft.items import Screening, in_block
-from yilian.engines.cometbft.settings import VERSION, address, chain_id
+from yilian.engines.cometbft.settings import SEATS, VERSION, address, chain_id
 from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.cometbft.stubs.crypto import keys_pb2
@@ -42,7 +42,6 @@ CODE_ADMITTED = 0
 # An access entry ends 90 s after issue and at most 120 s after its block's time (design 03): 30 s are left, a heartbeat takes 5 (ADR-0118)
 STALE_MS_MAX = 20_000
 STRANGER_S = 0.1  # a CometBFT that is hung up on dials again at once, without end; so it does ten times a second and not three hundred
-SEATS = "/seats"
 PEER = "/p2p/filter/id/"  # asked by CometBFT of each peer, `filter_peers`; source: CometBFT v0.38.25, node/setup.go createTransport
 ADDRESS = "/p2p/filter/addr/"
 

@@ -77,6 +77,18 @@ class ConsensusFailed(EngineStopped):
         )
 
 
+class TimeUnproven(EngineStopped):
+    """Nobody could show when the block of a snapshot was made."""
+
+    def __init__(self, height: int, why: str) -> None:
+        """Name the block and what came of the last asking."""
+        super().__init__(
+            f"a snapshot of height {height} was fetched, but no member that this one asks proves when that block was made ({why}): "
+            "nothing of it was taken in. See that the members named with --ask can be reached, and start again; or name others with "
+            "`yilian network repair --ask`"
+        )
+
+
 class PortInUse(EngineStopped):
     """Another process listens where CometBFT should."""
 

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from yilian.base.codec import decode
-from yilian.engines.cometbft.application import SEATS
+from yilian.engines.cometbft.settings import SEATS
 
 CALL_S_MAX = 10.0  # a call waits for one CheckTx; a CometBFT that takes longer is as good as gone
 
@@ -88,7 +88,14 @@ class Rpc:
 
         Raises   Unreachable
         """
-        return str(self._ask("commit", height=str(height))["signed_header"]["commit"]["block_id"]["hash"])
+        return str(self.commit(height)["signed_header"]["commit"]["block_id"]["hash"])
+
+    def commit(self, height: int) -> Any:  # noqa: ANN401 - JSON
+        """Return the header of the block at a height and the votes for it, as CometBFT hands them out.
+
+        Raises   Unreachable
+        """
+        return self._ask("commit", height=str(height))
 
     def validators(self) -> dict[bytes, int]:
         """Return CometBFT's current validators: consensus key -> power.

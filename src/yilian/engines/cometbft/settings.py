@@ -22,6 +22,7 @@ from yilian.ledger import Genesis
 
 VERSION = "0.38.25"
 HOME = "validator"  # CometBFT's home inside the folder of the ledger
+SEATS = "/seats"  # asked of the application through CometBFT: whose the voting keys are
 SOCKET = "abci.sock"  # in the same folder, which is where CometBFT is started: so the path is short wherever the folder lies
 BLOCK_SIZE_BYTES_MAX = 4 * 1024 * 1024  # design 02: 4-8 MB
 BATCH_SIZE_BYTES_MAX = 256 * 1024  # design 02
@@ -78,12 +79,13 @@ def chain_id(network: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where a member's CometBFT listens, and the ids of the peers that it dials."""
+    """Where a member's CometBFT listens, the ids of the peers that it dials, and the RPC servers from which it begins, if it does."""
 
     p2p_host: str
     p2p: int
     rpc: int
     named: frozenset[str]
+    servers: tuple[str, ...] = ()
 
 
 def read_ports(folder: Path) -> Ports:
@@ -96,11 +98,12 @@ def read_ports(folder: Path) -> Ports:
         config = tomllib.loads(path.read_text())
         p2p, rpc = urlsplit(config["p2p"]["laddr"]), urlsplit(config["rpc"]["laddr"])
         named = frozenset([peer.partition("@")[0] for peer in config["p2p"]["persistent_peers"].split(",") if peer])
+        servers = tuple([each.strip() for each in config.get("statesync", {}).get("rpc_servers", "").split(",") if each])
     except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
         raise NotAHome(path) from error
     if p2p.hostname is None or p2p.port is None or rpc.port is None:
         raise NotAHome(path)
-    return Ports(p2p.hostname, p2p.port, rpc.port, named)
+    return Ports(p2p.hostname, p2p.port, rpc.port, named, servers)
 
 
 class NotAHome(EngineStopped):
