@@ -13,10 +13,12 @@ from yilian.base.codec import Malformed, encode
 from yilian.base.digests import sha256
 from yilian.base.merkle import inclusion_path, leaf_hash, root
 from yilian.base.refusals import Reason, Refused
+from yilian.engines import store as store_module
 from yilian.engines.faults import DiskFailed, DiskFull, StoreCorrupt, StoreLocked, stopped_by
 from yilian.engines.packing import pack, unpack
 from yilian.engines.protocol import Block, Committed
-from yilian.engines.store import BlockRow, Change, DayRow, Store
+from yilian.engines.store import Store
+from yilian.engines.tables import BlockRow, Change, DayRow
 from yilian.engines.tiles import BAND, TILE_SIZE_BYTES, WIDTH, Tiles
 from yilian.engines.verifiers import PROCESSES_MAX, processes_for
 from yilian.engines.views import Cache, Moment, View, WriterView
@@ -160,11 +162,33 @@ def test_the_cache_keeps_what_is_asked_for_and_drops_what_is_not():
     assert cache.peek(b"gone") is None
 
 
-def test_the_writer_remembers_what_it_read():
-    disk = Disk({b"k/1": b"x", b"k/2": b"y"})
-    view = WriterView(Cache(), disk.fetch, disk.scan)
+def test_the_writer_reads_through_the_cache_and_remembers_what_is_there():
+    disk, cache = Disk({b"k/1": b"x", b"k/2": b"y"}), Cache()
+    view = WriterView(cache, disk.fetch, disk.scan)
     assert (view.get(b"k/1"), view.get(b"none"), dict(view.scan(b"k/2"))) == (b"x", None, {b"k/2": b"y"})
-    assert view.read == {b"k/1": b"x", b"none": None, b"k/2": b"y"}
+    disk.rows.clear()
+    assert (view.get(b"k/1"), view.get(b"k/2")) == (b"x", None)
+
+
+def test_rows_that_go_push_nothing_out_of_the_cache():
+    cache = Cache(2)
+    cache.put(b"hot", b"1")
+    cache.put(b"gone", b"2")
+    cache.replace({b"gone": None, **{bytes([n]): None for n in range(50)}})
+    assert (cache.peek(b"hot"), cache.peek(b"gone"), isinstance(cache.peek(bytes([7])), bytes)) == (b"1", None, False)
+    assert cache.peek(bytes([7])) is not None  # asked for, it is looked for on the disk
+
+
+@pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 20, 25])
+def test_rows_are_streamed_a_page_at_a_time(store, monkeypatch, count):
+    monkeypatch.setattr(store_module, "_PAGE_ROWS", 10)
+    rows = [(b"t/" + bytes([n]) * (1 + n % 2), b"v") for n in range(count)]
+    store.commit(Change(b"chain", {b"s/": b"before", **dict(rows), b"u": b"after"}))
+    sizes, every = [], store._all
+    monkeypatch.setattr(store, "_all", lambda *asked: (sizes.append(len(found := every(*asked))), found)[1])
+    assert list(store.stream(b"t/")) == sorted(rows)
+    assert max(sizes) <= 10
+    assert [key for key, _ in store.stream(b"")] == [b"s/", *sorted(key for key, _ in rows), b"u"]
 
 
 # -- the store

@@ -24,9 +24,20 @@ def test_a_scan_shows_the_rows_as_written_so_far_in_order(base, steps):
         rows.take(writes)
         assert list(overlay.scan(prefix)) == list(rows.scan(prefix))
         assert {key: overlay.get(key) for key in writes} == {key: rows.get(key) for key in writes}
-    assert {key: (before, after) for key, before, after in overlay.changes()} == {
-        key: (base.get(key), rows.get(key)) for key in set(base) | set(rows.rows) if base.get(key) != rows.get(key)
-    }
+    changed = [key for key in set(base) | set(rows.rows) if base.get(key) != rows.get(key)]
+    assert overlay.settled() == ({key: rows.get(key) for key in changed}, {key: base.get(key) for key in changed})
+
+
+@given(st.dictionaries(KEYS, st.sampled_from([b"0", b"1"])), st.dictionaries(KEYS, VALUES), PREFIXES, PREFIXES)
+def test_what_is_dropped_is_gone_whoever_wrote_it(base, writes, dropped, prefix):
+    overlay, rows = Overlay(Rows(base)), Rows(base)
+    overlay.take(writes)
+    rows.take(writes)
+    overlay.drop(dropped)
+    rows.take(dict.fromkeys([key for key in rows.rows if key.startswith(dropped)]))
+    assert list(overlay.scan(prefix)) == list(rows.scan(prefix))
+    changed = [key for key in set(base) | set(rows.rows) if base.get(key) != rows.get(key)]
+    assert overlay.settled() == ({key: rows.get(key) for key in changed}, {key: base.get(key) for key in changed})
 
 
 class Watched(Rows):

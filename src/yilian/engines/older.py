@@ -21,7 +21,8 @@ from pathlib import Path
 from yilian.base.codec import Malformed
 from yilian.base.merkle import is_consistent, leaf_hash
 from yilian.engines.replica import Replica
-from yilian.engines.store import FILE, Row
+from yilian.engines.store import FILE
+from yilian.engines.tables import Row
 from yilian.engines.tiles import BAND, WIDTH, tile_key
 from yilian.engines.wire import RawBlock, decode_block
 from yilian.ledger import Frontier, parse_chain

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from yilian.base.codec import Malformed
 from yilian.base.digests import sha256
-from yilian.base.kinds import Writes
 from yilian.base.merkle import leaf_hash
 from yilian.contracts import directory
 from yilian.contracts.access import tags_of_day
@@ -23,7 +22,8 @@ from yilian.engines.faults import RulesMissing, StoreCorrupt, WrongNetwork
 from yilian.engines.protocol import Block, Committed, Entry
 from yilian.engines.recent import Recent
 from yilian.engines.rows import equivocator_in, marker_of, row_of
-from yilian.engines.store import POSITION_BITS, BlockRow, Change, DayRow, Row, Store, prefix_of
+from yilian.engines.store import POSITION_BITS, Store, prefix_of
+from yilian.engines.tables import BlockRow, Change, DayRow, Row
 from yilian.engines.tiles import Tiles, joined, peaks
 from yilian.engines.views import Cache, Moment, View, WriterView
 from yilian.engines.wire import decode_body
@@ -57,7 +57,6 @@ class Decided:
 
     transactions: tuple[bytes, ...]
     applied: Applied
-    replaced: Writes
 
 
 class NotHeld(LookupError):
@@ -137,12 +136,12 @@ class Replica:
         Raises   RulesMissing
         """
         with self._growing, self._store.at_once() as fetch:
-            view = WriterView(self._cache, fetch, self._store.scan)
+            view = WriterView(self._cache, fetch, self._store.stream)
             try:
                 applied = apply(view, self.chain, header, transactions, known)
             except VersionMissing as why:
                 raise RulesMissing(str(why)) from why
-        return Decided(tuple(transactions), applied, {key: view.read.get(key) for key in applied.writes})
+        return Decided(tuple(transactions), applied)
 
     def commit(self, decided: Decided) -> Block:
         """Make a decided block durable, then visible, and return it.
@@ -163,7 +162,7 @@ class Replica:
             results,
             system_leaves,
         )
-        after = self._moment.end(decided.replaced)
+        after = self._moment.end(applied.replaced)
         with self._growing:
             self._store.commit(
                 Change(
@@ -172,7 +171,7 @@ class Replica:
                     row_of(block),
                     [each.id for each in results],
                     self._tiles.grow(applied.nodes),
-                    [DayRow(each.day, each.index, b"".join(each.tags)) for each in applied.days],
+                    [DayRow(each.day, each.index, each.joined) for each in applied.days],
                 )
             )
         self._cache.replace(applied.writes)

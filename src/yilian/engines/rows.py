@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from yilian.base.codec import Malformed
 from yilian.engines.protocol import Block
-from yilian.engines.store import BlockRow
+from yilian.engines.tables import BlockRow
 from yilian.engines.wire import encode_body
 from yilian.ledger import Chain, parse_equivocation
 

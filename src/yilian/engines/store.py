@@ -1,13 +1,5 @@
 """The ledger on disk: one SQLite file, one SQLite transaction for each block, durable when `commit` returns.
 
-Tables   state    key -> value: what the rules see
-         blocks   height -> header, app hash, the log after it, and in `body` every transaction's bytes and what became of it
-         places   first 8 bytes of a transaction's id with `height << 20 | position`: where a transaction is
-         tiles    the log's nodes (see `tiles`)
-         days     UTC day -> log index of its leaf, and its access tags in ascending order
-         facts    "format", "genesis", "chain"; of a copy that began with a snapshot "began", its height, and "horizon", the log's size
-                  there, until what came before has been fetched
-         staged   the rows of a snapshot that is being restored, in the state's own shape; it becomes `state` as a whole or is dropped
 Files    FOLDER/ledger.sqlite with its -wal and -shm; FOLDER/lock, held while the ledger is open.
 Source   design 02 "State" and "Engines"; ADR-0050; https://www.sqlite.org/wal.html
 """
@@ -18,72 +10,24 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from yilian.base.kinds import Writes
 from yilian.engines.faults import StoreCorrupt, stopped_by
 from yilian.engines.folders import hold, sync_folder
+from yilian.engines.tables import SCHEMA, STAGED, BlockRow, Change, DayRow, Row
 
 FORMAT = b"yilian-ledger-1"
 FILE = "ledger.sqlite"
 POSITION_BITS = 20  # a block holds fewer than a million transactions: CometBFT's 8 MB hold under 50,000 of the smallest
 PREFIX_SIZE = 8  # bytes of an id in `places`: two ids may share them, so the whole id is compared with the block's bytes
 
-_SCHEMA = """
-CREATE TABLE facts(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE state(key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE blocks(height INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, proposer TEXT NOT NULL, app_hash BLOB NOT NULL,
-  log_size INTEGER NOT NULL, log_root BLOB NOT NULL, body BLOB NOT NULL);
-CREATE INDEX blocks_by_log_size ON blocks(log_size);
-CREATE TABLE places(prefix INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY(prefix, place)) WITHOUT ROWID;
-CREATE TABLE tiles(key INTEGER PRIMARY KEY, hashes BLOB NOT NULL);
-CREATE TABLE days(day INTEGER PRIMARY KEY, leaf INTEGER NOT NULL, tags BLOB NOT NULL);
-"""
-_STAGED = "CREATE TABLE IF NOT EXISTS staged(key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
-Row = tuple[Any, ...]
-
 _ROWS_AT_ONCE = 128  # one statement for many rows: the B-tree work is then done without the interpreter's lock
+_PAGE_ROWS = 1_024
 _CACHE_KIB = 64 * 1024  # of the writing connection
 _READ_CACHE_KIB = 8 * 1024
 _WAL_PAGES_MAX = 8_192  # 32 MiB: when to copy the write-ahead log back into the file
 WAL_SIZE_BYTES_KEPT = 64 * 1024 * 1024  # to what it is cut when it begins anew: a long reader, such as a snapshot, lets it grow
 BLOCKS_SIZE_BYTES = 4_000_000  # bodies after which a follower's read ends: two full blocks, 10 MB once they are parsed
-
-
-@dataclass(frozen=True, slots=True)
-class BlockRow:
-    """One row of `blocks`."""
-
-    height: int
-    time_ms: int
-    proposer: str
-    app_hash: bytes
-    log_size: int
-    log_root: bytes
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class DayRow:
-    """One row of `days`; `tags` are 16 bytes each, one after the other."""
-
-    day: int
-    leaf: int
-    tags: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """All that one block changes on disk. `block` is None for genesis."""
-
-    chain: bytes
-    writes: Writes
-    block: BlockRow | None = None
-    ids: Sequence[bytes] = ()
-    tiles: dict[int, bytes] | None = None
-    days: Sequence[DayRow] = ()
 
 
 class Store:
@@ -123,7 +67,7 @@ class Store:
     def _create(self) -> None:
         if self._writer.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
             self._writer.execute("BEGIN IMMEDIATE")
-            for statement in _SCHEMA.split(";"):
+            for statement in SCHEMA.split(";"):
                 self._writer.execute(statement)
             self._writer.execute("INSERT INTO facts VALUES('format', ?)", (FORMAT,))
             self._writer.execute("COMMIT")
@@ -156,7 +100,7 @@ class Store:
         Raises   DiskFull, DiskFailed
         """
         with self._writing() as run:
-            run(_STAGED)
+            run(STAGED)
             self._insert("staged(key, value)", rows)
         self.checkpoint()
 
@@ -183,9 +127,9 @@ class Store:
     def _write(self, change: Change) -> None:
         run = self._writer.execute
         kept = sorted((key, value) for key, value in change.writes.items() if value is not None)
-        gone = sorted((key,) for key, value in change.writes.items() if value is None)
+        gone = sorted(key for key, value in change.writes.items() if value is None)
         self._insert("state(key, value)", kept, "ON CONFLICT(key) DO UPDATE SET value = excluded.value")
-        self._writer.executemany("DELETE FROM state WHERE key = ?", gone)
+        self._writer.executemany("DELETE FROM state WHERE key = ?", ((key,) for key in gone))
         block = change.block
         if block is not None:
             row = (block.height, block.time_ms, block.proposer, block.app_hash, block.log_size, block.log_root, block.body)
@@ -246,6 +190,19 @@ class Store:
         if end is None:
             return self._all("SELECT key, value FROM state WHERE key >= ? ORDER BY key", (prefix,))
         return self._all("SELECT key, value FROM state WHERE key >= ? AND key < ? ORDER BY key", (prefix, end))
+
+    def stream(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, value) of every row under `prefix`, ascending, of which a page is in memory at a time.
+
+        For the writing thread, between whose commits the state stands still.
+        """
+        end, since = _after(prefix), prefix
+        query = f"SELECT key, value FROM state WHERE key >= ? {'' if end is None else 'AND key < ? '}ORDER BY key LIMIT {_PAGE_ROWS}"  # noqa: S608 - our own
+        while page := self._all(query, (since,) if end is None else (since, end)):
+            yield from page
+            if len(page) < _PAGE_ROWS:
+                return
+            since = page[-1][0] + b"\0"
 
     def state_size(self) -> int:
         """Return how many rows the state has."""

@@ -55,9 +55,13 @@ class Cache:
         self._young[key] = value
 
     def replace(self, writes: Writes) -> None:
-        """Take a block's writes: rows that are held get their new value, rows that are new are remembered too."""
+        """Take a block's writes: rows that are held get their new value, rows that are new are remembered too, but none that is gone.
+
+        The first block of a day drops as many rows as there were accesses in one: they would push out all that is asked for.
+        """
         for key, value in writes.items():
-            self.put(key, value)
+            if value is not None or key in self._young or key in self._old:
+                self.put(key, value)
 
 
 class Moment:
@@ -134,16 +138,17 @@ class View:
 
 
 class WriterView:
-    """The latest state as the writing thread sees it; remembers what it read, which is what its block will replace."""
+    """The latest state as the writing thread sees it."""
 
-    __slots__ = ("_cache", "_fetch", "_scan", "read")
+    __slots__ = ("_cache", "_fetch", "scan")
 
-    def __init__(self, cache: Cache, fetch: Callable[[bytes], bytes | None], scan: Callable[[bytes], list[tuple[bytes, bytes]]]) -> None:
+    def __init__(
+        self, cache: Cache, fetch: Callable[[bytes], bytes | None], scan: Callable[[bytes], Iterator[tuple[bytes, bytes]]]
+    ) -> None:
         """Read through `cache`, then through `fetch`."""
         self._cache = cache
         self._fetch = fetch
-        self._scan = scan
-        self.read: Writes = {}
+        self.scan = scan
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value at `key`, or None."""
@@ -152,11 +157,4 @@ class WriterView:
             value = self._fetch(key)
             if value is not None:
                 self._cache.put(key, value)
-        self.read[key] = value
         return value
-
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield (key, value) for every key that begins with `prefix`, ascending."""
-        for key, value in self._scan(prefix):
-            self.read[key] = value
-            yield key, value

@@ -16,7 +16,7 @@ from yilian.base.merkle import leaf_hash
 from yilian.base.refusals import Reason, Refused
 from yilian.base.times import day_of
 from yilian.base.transaction import AHEAD_S_MAX, transaction_id
-from yilian.contracts import directory
+from yilian.contracts import access, directory
 from yilian.ledger import daily, lthash
 from yilian.ledger.chain import BlockHeader, Chain
 from yilian.ledger.equivocation import Equivocation
@@ -45,6 +45,7 @@ class Applied:
     header: BlockHeader
     chain: Chain
     writes: Writes
+    replaced: Writes  # what stood at the keys of `writes`
     results: tuple[Result, ...]
     leaves: tuple[bytes, ...]
     nodes: tuple[Node, ...]
@@ -85,12 +86,14 @@ class _Block:
         last, today = day_of(self.chain.time_ms // 1_000), day_of(self.now_s)
         if today <= last:
             return
-        leaves, tags = daily.close_days(self.overlay, self.chain.network, range(last, today), lthash.digest(self.chain.lanes))
-        for leaf, of_day in zip(leaves, tags, strict=True):
-            self.days.append(daily.ClosedDay(leaf.day, self.next_index, of_day))
-            data = leaf.encoded()
+        digest = lthash.digest(self.chain.lanes)
+        for day in range(last, today):
+            root, joined = daily.tags_and_root(self.overlay, day)
+            self.days.append(daily.ClosedDay(day, self.next_index, joined))
+            data = daily.DailyLeaf(self.chain.network, day, root, digest).encoded()
             self.append(data, leaf_hash(data))
-        self.overlay.take(daily.drop_old_tags(self.overlay, today))
+        for day in daily.days_to_drop(last, today):
+            self.overlay.drop(access.day_prefix(day))
 
     def suspend_equivocators(self) -> None:
         """Suspend each member whose validator signed two blocks of one height, and say so in the log."""
@@ -165,17 +168,16 @@ def apply(
     screened = block.screened(transactions, known or {})
     results = tuple([block.take(data, said) for data, said in zip(transactions, screened, strict=True)])
     block.overlay.take(block.windows.writes())
-    changes = list(block.overlay.changes())
-    removed = [(key, before) for key, before, _ in changes if before is not None]
-    added = [(key, after) for key, _, after in changes if after is not None]
+    writes, replaced = block.overlay.settled()
+    removed = ((key, before) for key, before in replaced.items() if before is not None)
+    added = ((key, after) for key, after in writes.items() if after is not None)
     frontier, nodes = chain.log.grown(block.hashes)
-    after = replace(
+    after_block = replace(
         chain,
         height=header.height,
         time_ms=max(header.time_ms, chain.time_ms),
         log=frontier,
-        lanes=lthash.changed(chain.lanes, removed, added) if changes else chain.lanes,
+        lanes=lthash.changed(chain.lanes, removed, added) if writes else chain.lanes,
         keys=block.keys_now,
     )
-    writes: Writes = {key: value for key, _, value in changes}
-    return Applied(header, after, writes, results, tuple(block.leaves), tuple(nodes), tuple(block.days))
+    return Applied(header, after_block, writes, replaced, results, tuple(block.leaves), tuple(nodes), tuple(block.days))

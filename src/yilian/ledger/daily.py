@@ -9,13 +9,17 @@ Source   design 02 "Block".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 from yilian.base.codec import Malformed, decode, encode
-from yilian.base.kinds import StateView, Writes
+from yilian.base.digests import TAG_SIZE
+from yilian.base.kinds import StateView
 from yilian.base.merkle import leaf_hash, root
-from yilian.contracts.access import TAG_PREFIX, tags_of_day
+from yilian.contracts.access import each_tag_of_day
+from yilian.ledger.log import Frontier
 
 FORM = "day"
+_TAGS_AT_ONCE = 1_024  # in memory as objects, with the nodes of the tree over them
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,12 @@ class ClosedDay:
 
     day: int
     index: int  # of the leaf in the log
-    tags: tuple[bytes, ...]
+    joined: bytes  # the tags, one after the other
+
+    @property
+    def tags(self) -> tuple[bytes, ...]:
+        """The tags one by one."""
+        return tuple([self.joined[at : at + TAG_SIZE] for at in range(0, len(self.joined), TAG_SIZE)])
 
 
 def parse_daily_leaf(data: bytes) -> DailyLeaf:
@@ -58,14 +67,18 @@ def access_root(tags: tuple[bytes, ...]) -> bytes:
     return root([leaf_hash(tag) for tag in tags])
 
 
-def close_days(view: StateView, network: bytes, days: range, state_digest: bytes) -> tuple[list[DailyLeaf], list[tuple[bytes, ...]]]:
-    """Return the leaf of each day in `days`, and each day's tags."""
-    tags = [tuple(tags_of_day(view, day)) for day in days]
-    leaves = [DailyLeaf(network, day, access_root(of_day), state_digest) for day, of_day in zip(days, tags, strict=True)]
-    return leaves, tags
+def tags_and_root(view: StateView, day: int) -> tuple[bytes, bytes]:
+    """Return (the root over a day's tags, the tags one after the other); they pass through some at a time."""
+    log, joined, left = Frontier(), bytearray(), each_tag_of_day(view, day)
+    while part := list(islice(left, _TAGS_AT_ONCE)):
+        joined += b"".join(part)
+        log, _ = log.grown([leaf_hash(tag) for tag in part])
+    return log.root(), bytes(joined)
 
 
-def drop_old_tags(view: StateView, today: int) -> Writes:
-    """Return the writes that delete the rows of tags older than yesterday."""
-    kept_from = TAG_PREFIX + (today - 1).to_bytes(4, "big")
-    return {key: None for key, _ in view.scan(TAG_PREFIX) if key < kept_from}
+def days_to_drop(last: int, today: int) -> range:
+    """Return the days whose tags go with the first block of `today`, where the block before was of `last`: those before yesterday.
+
+    There are tags of `last` and of the day before it alone: the first block of `last` dropped what was older, and time does not run back.
+    """
+    return range(max(0, last - 1), min(last + 1, today - 1))

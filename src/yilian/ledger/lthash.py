@@ -7,7 +7,7 @@ Source   design 02 "Block"; Lewi, Kim, Maykov, Weis, "Securing Update Propagatio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from hashlib import shake_128
 from itertools import islice
 
@@ -28,15 +28,12 @@ _ROWS_AT_ONCE = 64  # added up at once: their elements, 128 KiB, stay in a core'
 
 def changed(lanes: bytes, removed: Iterable[Row], added: Iterable[Row]) -> bytes:
     """Return the lanes after some rows went and others came; order does not matter."""
-    return (np.frombuffer(lanes, dtype=_LANE) + _sum(list(added)) - _sum(list(removed))).tobytes()
+    return (np.frombuffer(lanes, dtype=_LANE) + _sum(added) - _sum(removed)).tobytes()
 
 
 def lanes_over(rows: Iterable[Row]) -> bytes:
     """Return the lanes of a whole state, of which only a few rows are in memory at once."""
-    lanes, left = EMPTY, iter(rows)
-    while part := list(islice(left, _ROWS_AT_ONCE)):
-        lanes = changed(lanes, [], part)
-    return lanes
+    return changed(EMPTY, [], rows)
 
 
 def digest(lanes: bytes) -> bytes:
@@ -44,11 +41,11 @@ def digest(lanes: bytes) -> bytes:
     return sha256(lanes)
 
 
-def _sum(rows: Sequence[Row]) -> _Lanes:
+def _sum(rows: Iterable[Row]) -> _Lanes:
     """Return the sum of the rows' elements, each lane modulo 2**16."""
-    total = np.zeros(LANES, dtype=_LANE)
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        elements = b"".join([_element(row) for row in rows[start : start + _ROWS_AT_ONCE]])
+    total, left = np.zeros(LANES, dtype=_LANE), iter(rows)
+    while part := list(islice(left, _ROWS_AT_ONCE)):
+        elements = b"".join([_element(row) for row in part])
         total += np.frombuffer(elements, dtype=_LANE).reshape(-1, LANES).sum(axis=0, dtype=_LANE)
     return total
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import merge
 
 from yilian.base.kinds import StateView, Writes
 
@@ -35,20 +36,22 @@ class Overlay:
         return value
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Yield (key, value) under `prefix` in ascending key order, as written so far."""
-        rows = dict(self._base.scan(prefix))
-        for key in self._written(prefix):
-            value = self.writes[key]
-            if value is None:
-                rows.pop(key, None)
-            else:
-                rows[key] = value
-        yield from sorted(rows.items())
+        """Yield (key, value) under `prefix` in ascending key order, as written so far; rows of the base pass through one at a time."""
+        fresh = sorted([(key, value) for key in self._written(prefix) if (value := self.writes[key]) is not None])
+        yield from merge(((key, value) for key, value in self._base.scan(prefix) if key not in self.writes), fresh)
 
     def take(self, writes: Writes) -> None:
         """Add the writes of one accepted transaction."""
         self.writes.update(writes)
         self._ungrouped.append(writes)
+
+    def drop(self, prefix: bytes) -> None:
+        """Delete every row under `prefix`; each is read once, and what it was is remembered."""
+        for key, value in self._base.scan(prefix):
+            self._read[key] = value
+            self.writes[key] = None
+        for key in self._written(prefix):
+            self.writes[key] = None
 
     def _written(self, prefix: bytes) -> Iterator[bytes]:
         """Yield the keys under `prefix` that were written; others are not looked at, or a block of n entries that scan takes n * n."""
@@ -61,12 +64,19 @@ class Overlay:
         for group in named:
             yield from [key for key in self._groups.get(group, ()) if key.startswith(prefix)]
 
-    def changes(self) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
-        """Yield (key, before, after) for each row that is different now."""
+    def settled(self) -> tuple[Writes, Writes]:
+        """Return (what is different now, what it was before); the last thing that is asked of an overlay, which gives its memory away."""
+        replaced: Writes = {}
+        same = []
         for key, after in self.writes.items():
-            before = self.before(key)
-            if before != after:
-                yield key, before, after
+            before = self._read.pop(key) if key in self._read else self._base.get(key)
+            if before == after:
+                same.append(key)
+            else:
+                replaced[key] = before
+        for key in same:
+            del self.writes[key]
+        return self.writes, replaced
 
 
 class Rows:

@@ -7,6 +7,7 @@ Rows     `t/ day tag` a tag used on that day (day: 4 bytes big-endian; the daily
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -85,7 +86,7 @@ STATE = (
 
 def tag_key(day: int, tag: bytes) -> bytes:
     """Return the key of a tag's row."""
-    return TAG_PREFIX + day.to_bytes(4, "big") + tag
+    return day_prefix(day) + tag
 
 
 def is_tag_used(view: StateView, day: int, tag: bytes) -> bool:
@@ -100,7 +101,18 @@ def write_tag(day: int, tag: bytes, index: int) -> Writes:
 
 def tags_of_day(view: StateView, day: int) -> list[bytes]:
     """Return the tags used on a day, ascending: the leaves of its access root."""
-    return [key[TAG_KEY_SIZE:] for key, _ in view.scan(TAG_PREFIX + day.to_bytes(4, "big"))]
+    return list(each_tag_of_day(view, day))
+
+
+def each_tag_of_day(view: StateView, day: int) -> Iterator[bytes]:
+    """Yield the tags used on a day, ascending; there may be a million."""
+    for key, _ in view.scan(day_prefix(day)):
+        yield key[TAG_KEY_SIZE:]
+
+
+def day_prefix(day: int) -> bytes:
+    """Return what the keys of a day's tags begin with."""
+    return TAG_PREFIX + day.to_bytes(4, "big")
 
 
 def write_entry(index: int, entry: Entry) -> Writes:
