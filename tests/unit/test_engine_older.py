@@ -138,6 +138,7 @@ def lied(act, *arguments):
 
 def same_everywhere(one, other):
     tables = {"state": "key, value", "places": "prefix, place", "tiles": "key, hashes", "days": "day, leaf, tags", "blocks": "height, *"}
+    tables["changes"] = "entry, height"
     for table, columns in tables.items():
         for ours, theirs in itertools.zip_longest(one.dump(table, columns), other.dump(table, columns)):
             assert ours == theirs, table
@@ -177,6 +178,7 @@ def test_a_snapshot_of_any_height_is_completed_while_blocks_come(tmp_path, heigh
     follow(replica, source)
     assert same_everywhere(replica, source.replica)
     assert fsck(replica).missing == 0
+    assert replica.member_changes() == source.replica.member_changes()
     replica.close()
     source.replica.close()
 

@@ -26,6 +26,7 @@ _TABLES = {  # what a replay must give again; `facts` and `blocks` are compared 
     "places": "prefix, place",
     "tiles": "key, hashes",
     "days": "day, leaf, tags",
+    "changes": "entry, height",
 }
 
 

@@ -35,6 +35,7 @@ _TABLES = {
     "places": "prefix, place",
     "tiles": "key, hashes",
     "days": "day, leaf, tags",
+    "changes": "entry, height",
 }
 
 

@@ -115,6 +115,9 @@ class Engine(Protocol):
     def log_root(self, size: int) -> bytes:
         """Return the root of the first `size` leaves."""
 
+    def member_changes(self) -> list[int]:
+        """Return the log indexes of what changed who the members are, ascending; without those that are missing."""
+
     def access_tags(self, day: int) -> tuple[bytes, ...]:
         """Return the access tags of a UTC day in ascending order, also of days whose rows have left the state."""
 

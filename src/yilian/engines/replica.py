@@ -18,6 +18,7 @@ from yilian.base.digests import sha256
 from yilian.base.merkle import leaf_hash
 from yilian.contracts import directory
 from yilian.contracts.access import tags_of_day
+from yilian.engines.changes import changes_in, look_through
 from yilian.engines.faults import RulesMissing, StoreCorrupt, WrongNetwork
 from yilian.engines.protocol import Block, Committed, Entry
 from yilian.engines.recent import Recent
@@ -83,6 +84,8 @@ class Replica:
         self._growing = threading.Lock()  # held by who writes: a block, or what came before a snapshot
         if root_at(self._tiles, chain.log.size) != chain.log.root():
             raise StoreCorrupt(store.path, "the log's nodes do not give its root")
+        if store.fact("changes") is None:
+            look_through(store, range(self.began, chain.height), self._parsed)
         keys = directory.key_table(View(chain, self._moment, self._cache, store.get, store.scan))
         self._final = View(replace(chain, keys=keys), self._moment, self._cache, store.get, store.scan)
 
@@ -172,6 +175,7 @@ class Replica:
                     [each.id for each in results],
                     self._tiles.grow(applied.nodes),
                     [DayRow(each.day, each.index, each.joined) for each in applied.days],
+                    changes_in(block),
                 )
             )
         self._cache.replace(applied.writes)
@@ -313,6 +317,10 @@ class Replica:
         leaves = [*block.system_leaves, *entries]
         data = leaves[index - (block.log_size - len(leaves))]
         return Entry(index, leaf_hash(data), data, block.height, block.time_ms)
+
+    def member_changes(self) -> list[int]:
+        """Return the log indexes of what changed who the members are, ascending; without those before a snapshot that are missing."""
+        return self._store.changes()
 
     def node(self, level: int, index: int) -> bytes:
         """Return the hash of a full subtree of the log."""

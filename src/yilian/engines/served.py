@@ -89,6 +89,11 @@ class Served:
         self._require_running()
         return self.replica.log_root(size)
 
+    def member_changes(self) -> list[int]:
+        """Return the log indexes of what changed who the members are, ascending."""
+        self._require_running()
+        return self.replica.member_changes()
+
     def access_tags(self, day: int) -> tuple[bytes, ...]:
         """Return the access tags of a UTC day in ascending order."""
         self._require_running()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from yilian.engines.faults import StoreCorrupt, stopped_by
 from yilian.engines.folders import hold, sync_folder
-from yilian.engines.tables import SCHEMA, STAGED, BlockRow, Change, DayRow, Row
+from yilian.engines.tables import CHANGES, SCHEMA, STAGED, BlockRow, Change, DayRow, Row
 
 FORMAT = b"yilian-ledger-1"
 FILE = "ledger.sqlite"
@@ -69,9 +69,11 @@ class Store:
             self._writer.execute("BEGIN IMMEDIATE")
             for statement in SCHEMA.split(";"):
                 self._writer.execute(statement)
-            self._writer.execute("INSERT INTO facts VALUES('format', ?)", (FORMAT,))
+            self._writer.execute(CHANGES)
+            self._writer.execute("INSERT INTO facts VALUES('format', ?), ('changes', x'')", (FORMAT,))
             self._writer.execute("COMMIT")
         self._writer.execute("DROP TABLE IF EXISTS staged")  # of a restore that was interrupted
+        self._writer.execute(CHANGES)  # a store that is older than this table; `Replica` fills it
         found = self._writer.execute("SELECT value FROM facts WHERE name = 'format'").fetchone()
         if found != (FORMAT,):
             raise StoreCorrupt(self.path, f"its format is {found and found[0]!r}, this software reads {FORMAT!r}")
@@ -135,6 +137,7 @@ class Store:
             row = (block.height, block.time_ms, block.proposer, block.app_hash, block.log_size, block.log_root, block.body)
             run("INSERT INTO blocks VALUES(?, ?, ?, ?, ?, ?, ?)", row)
             first = block.height << POSITION_BITS
+            self._insert("changes(entry, height)", [(index, block.height) for index in change.changes])
             self._insert("places(prefix, place)", sorted((prefix_of(id_), first + n) for n, id_ in enumerate(change.ids)))
         again = "ON CONFLICT(key) DO UPDATE SET hashes = excluded.hashes"
         self._insert("tiles(key, hashes)", sorted((change.tiles or {}).items()), again)
@@ -269,6 +272,10 @@ class Store:
         """Return a closed day."""
         row = self._one("SELECT day, leaf, tags FROM days WHERE day = ?", (day,))
         return DayRow(*row) if row is not None else None
+
+    def changes(self) -> list[int]:
+        """Return the log indexes of what changed who the members are, ascending."""
+        return [index for (index,) in self._all("SELECT entry FROM changes ORDER BY entry", ())]
 
     def last_before(self, time_ms: int, until_height: int) -> int:
         """Return the last height up to `until_height` whose block is older than `time_ms`; 0 if there is none: time does not run back."""

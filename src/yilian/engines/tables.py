@@ -5,7 +5,9 @@ Tables   state    key -> value: what the rules see
          places   first 8 bytes of a transaction's id with `height << 20 | position`: where a transaction is
          tiles    the log's nodes (see `tiles`)
          days     UTC day -> log index of its leaf, and its access tags in ascending order
-         facts    "format", "genesis", "chain"; of a copy that began with a snapshot "began", its height, and "horizon", the log's size
+         changes  log index -> height of each entry or leaf that changed who the members are
+         facts    "format", "genesis", "chain", "changes" (the table of that name is complete)
+                  of a copy that began with a snapshot "began", its height, and "horizon", the log's size
                   there, until what came before has been fetched
          staged   the rows of a snapshot that is being restored, in the state's own shape; it becomes `state` as a whole or is dropped
 Source   design 02 "State" and "Engines"; ADR-0050.
@@ -29,6 +31,7 @@ CREATE TABLE places(prefix INTEGER NOT NULL, place INTEGER NOT NULL, PRIMARY KEY
 CREATE TABLE tiles(key INTEGER PRIMARY KEY, hashes BLOB NOT NULL);
 CREATE TABLE days(day INTEGER PRIMARY KEY, leaf INTEGER NOT NULL, tags BLOB NOT NULL);
 """
+CHANGES = "CREATE TABLE IF NOT EXISTS changes(entry INTEGER PRIMARY KEY, height INTEGER NOT NULL)"
 STAGED = "CREATE TABLE IF NOT EXISTS staged(key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
 Row = tuple[Any, ...]
 
@@ -65,3 +68,4 @@ class Change:
     ids: Sequence[bytes] = ()
     tiles: dict[int, bytes] | None = None
     days: Sequence[DayRow] = ()
+    changes: Sequence[int] = ()  # log indexes

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 TABLES: Final = (
-    # how far the log was read for what an export needs, and which of its entries changed the directory
+    # up to which entry the receipts of changes of members are kept
     "CREATE TABLE followed (name TEXT PRIMARY KEY, height INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE directory_entries (entry_index INTEGER PRIMARY KEY)",
     # other members' signatures on log roots, fetched once; a root that is not ours is kept as evidence (`is_split`)
     """CREATE TABLE checkpoints (
         height INTEGER, member TEXT, signed BLOB NOT NULL, is_split INTEGER NOT NULL, PRIMARY KEY (height, member, is_split)

@@ -108,7 +108,7 @@ async def export(node: Node, indexes: Sequence[int], pinned_size: int | None = N
     """
     last = max(indexes)
     _exported(node, last)
-    wanted = sorted({*indexes, *(index for index in await change_indexes(node) if index < last)})
+    wanted = sorted({*indexes, *(index for index in change_indexes(node) if index < last)})
     history, items = History(node.genesis), list[Item]()
     for index in wanted:
         items.append(await _item(node, index, history.state))
@@ -124,7 +124,7 @@ async def changes(node: Node, since_index: int) -> Export:
     Refuses  NOT_FINAL_YET (this copy lacks its beginning still), RECEIPT_NOT_AVAILABLE, SPLIT_VIEW
     """
     history, items = History(node.genesis), list[Item]()
-    for index in await change_indexes(node):
+    for index in change_indexes(node):
         if index > since_index and len(items) < CHANGES_AT_ONCE:
             items.append(await _item(node, index, history.state))
         follow(history, _exported(node, index))
@@ -208,7 +208,7 @@ async def keep_receipts_of_changes(node: Node) -> None:
         return  # an operator signs when it is asked
     row = node.journal.one("SELECT height FROM followed WHERE name = 'receipts'")
     history = History(node.genesis)
-    for index in await change_indexes(node):
+    for index in change_indexes(node):
         if row is None or index > row[0]:
             await _item(node, index, history.state)
             await node.journal.execute(
@@ -267,7 +267,7 @@ async def _item(node: Node, index: int, view: StateView) -> Item:
 
 async def _directory_before(node: Node, index: int) -> StateView:
     """Return the directory as it was before an entry, where it may have been another than now's."""
-    changes = await change_indexes(node)
+    changes = change_indexes(node)
     if not any(change >= index for change in changes):
         return node.members.final().view
     history = History(node.genesis)

@@ -12,13 +12,14 @@ from typing import Final
 
 from yilian.node.alliance_schema import TABLES
 
-VERSION: Final = 2
+VERSION: Final = 3
 HANDED_KEYS: Final = (
     # one-time keys that were handed to whoever asked, until they are swept or found in a grant (`handedkeys`)
     "CREATE TABLE handed_keys (key BLOB PRIMARY KEY, end_s INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE INDEX handed_keys_by_end ON handed_keys (end_s)",
 )
-UPGRADES: Final = {1: HANDED_KEYS}
+NO_CHANGES: Final = ("DROP TABLE directory_entries", "DELETE FROM followed WHERE name = 'changes'")  # the ledger's store has them now
+UPGRADES: Final = {1: HANDED_KEYS, 2: NO_CHANGES}
 """What makes the tables of a version those of the next. Keys that were handed out before are not swept: nobody knows which they are."""
 
 
