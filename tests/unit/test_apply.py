@@ -222,6 +222,21 @@ def test_a_signature_that_was_checked_before_is_not_checked_again(monkeypatch):
     assert checked == [node_key("clinic-1").public_key]
 
 
+class Fading(dict):
+    """Facts of which each is forgotten as soon as it was looked at: another thread makes room between two looks."""
+
+    def get(self, data, default=None):
+        return self.pop(data, default)
+
+
+def test_a_fact_that_is_forgotten_while_the_block_is_decided_costs_nothing_but_its_being_found_again():
+    world = World()
+    data = world.transaction("anchor.tick", TICK)
+    known = Fading({data: screen(world.network, directory.key_table(world.rows), data)})
+    assert world.apply(data, known=known) == world.apply(data)
+    assert known == {}
+
+
 def test_a_chain_remembers_who_may_carry_as_its_state_says_it():
     world = World()
     assert world.commit().chain.keys == directory.key_table(world.rows)

@@ -107,15 +107,22 @@ class _Block:
                 self.append(leaf, leaf_hash(leaf))
 
     def screened(self, transactions: Sequence[bytes], known: Mapping[bytes, Screened]) -> list[Screened | Refused]:
-        """Return what screening says of each; what is known already and still holds is not looked at again."""
-        facts: dict[bytes, Screened | Refused] = {data: known[data] for data in transactions if self._still_holds(known.get(data))}
+        """Return what screening says of each; what is known already and still holds is not looked at again.
+
+        Each fact is read once: who lends `known` may forget some of it meanwhile.
+        """
+        facts: dict[bytes, Screened | Refused] = {}
+        for data in transactions:
+            fact = known.get(data)
+            if fact is not None and self._still_holds(fact):
+                facts[data] = fact
         fresh = [data for data in transactions if data not in facts]
         facts.update(zip(fresh, screen_all(self.chain.network, self.keys, fresh), strict=True))
         return [facts[data] for data in transactions]
 
-    def _still_holds(self, known: Screened | None) -> bool:
+    def _still_holds(self, known: Screened) -> bool:
         """Say whether a fact found at an earlier height is the one that this block's table would find."""
-        return known is not None and self.keys.get(known.transaction.header.kid) == (known.carrier, known.carrier_key)
+        return self.keys.get(known.transaction.header.kid) == (known.carrier, known.carrier_key)
 
     def take(self, data: bytes, said: Screened | Refused) -> Result:
         """Judge one transaction in its turn and keep what it writes; `said` is what screening said of it."""
