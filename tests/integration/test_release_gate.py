@@ -639,7 +639,7 @@ async def test_sealed_artefacts_open_for_their_holder_only(here):
     box = sealed(here, control_key, bundle)
     assert open_bundle(here.holder.keys.vault.sealing_seed, here.network, HOLDER, control_key, box) == bundle
     with pytest.raises(NodeRefused) as no:
-        await prepare(here, here.signed(OBSERVATIONS, control_key, presence=await here.present(here.ann)), box[:-1] + b"\x00")
+        await prepare(here, here.signed(OBSERVATIONS, control_key, presence=await here.present(here.ann)), box[:-1] + bytes([box[-1] ^ 1]))
     assert (no.value.no, no.value.facts) == (No.ARTEFACTS_NOT_OPENED, {})
 
 
