@@ -1,4 +1,4 @@
-"""Which entries changed who the members are: noted with each block, the same however a copy came to be, found once in a store from before."""
+"""Which entries changed who the members are: noted with each block, the same however a copy came to be, found once in an old store."""
 
 import sqlite3
 from contextlib import closing

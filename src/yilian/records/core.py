@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from yilian.records import definitions, terms
-from yilian.records.indexing import Indexer, parameters
+from yilian.records.indexing import Indexer, search_parameters
 from yilian.records.jsontext import Splice
 from yilian.records.schema import connect, named
 from yilian.records.scope import Scope
@@ -71,7 +71,7 @@ class Core:
 
     def _number_everything(self) -> dict[tuple[str, str], int]:
         """Give every type (code "") and parameter its number, once for the life of the file."""
-        wanted = [(t, c) for t in sorted(definitions.types()) for c in ("", *sorted(parameters(t)))]
+        wanted = [(t, c) for t in sorted(definitions.types()) for c in ("", *(code for code, _ in search_parameters(t)))]
         known = {(t, c): n for n, t, c in self.writer.execute("SELECT id, type, code FROM parameter")}
         fresh = [w for w in wanted if w not in known]
         if fresh:

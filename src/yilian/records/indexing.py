@@ -16,6 +16,7 @@ from yilian.records.terms import ANY, COMBINED, HANDLE, IDENTIFIER, OF_TYPE, PAI
 
 NOT_INDEXED: Final = frozenset({"_id", "_lastUpdated", "chromosome-variant-coordinate", "referenceseqid-variant-coordinate"})
 """The first two are columns; the other two jump to %resource in the middle of an expression."""
+_NOT_OFFERED: Final = NOT_INDEXED - {"_id", "_lastUpdated"}
 PARTS_OF_A_COMPOSITE: Final = 2
 """The three-part composites of MolecularSequence are not offered."""
 
@@ -49,17 +50,24 @@ class Parameter:
 def parameters(resource_type: str) -> dict[str, Parameter]:
     """Return code -> parameter for one type; what cannot be evaluated is not there."""
     out = {}
-    for code, one in definitions.parameters(resource_type).items():
-        if code in NOT_INDEXED - {"_id", "_lastUpdated"} or (one.kind == "composite" and len(one.components) != PARTS_OF_A_COMPOSITE):
-            continue
+    for code, one in _offered(resource_type).items():
         ways = () if code == "deceased" else compile_parts(resource_type, one.parts)
         out[code] = Parameter(resource_type, code, one.kind, ways, one.targets, one.components)
     return out
 
 
 def search_parameters(resource_type: str) -> tuple[tuple[str, str], ...]:
-    """Return (code, kind) of what a type can be searched by, ascending by code."""
-    return tuple((code, one.kind) for code, one in sorted(parameters(resource_type).items()))
+    """Return (code, kind) of what a type can be searched by, ascending by code; nothing is compiled for that."""
+    return tuple((code, one.kind) for code, one in sorted(_offered(resource_type).items()))
+
+
+def _offered(resource_type: str) -> dict[str, definitions.Definition]:
+    """Return what can be evaluated."""
+    return {
+        code: one
+        for code, one in definitions.parameters(resource_type).items()
+        if code not in _NOT_OFFERED and (one.kind != "composite" or len(one.components) == PARTS_OF_A_COMPOSITE)
+    }
 
 
 Emit = Callable[[Any, Rows], None]

@@ -119,13 +119,20 @@ def choices(path: str) -> dict[str, tuple[str, ...]]:
 
 
 @cache
+def _by_base() -> dict[str, list[tuple[int, Definition]]]:
+    """Return the search parameters by the type they are of, each with its place in the table."""
+    out: dict[str, list[tuple[int, Definition]]] = {}
+    for place, (base, code, kind, parts, targets, components) in enumerate(_table()["parameters"]):
+        one = Definition(code, kind, tuple(parts), tuple(targets), tuple((c[0], c[1], c[2]) for c in components))
+        out.setdefault(base, []).append((place, one))
+    return out
+
+
+@cache
 def parameters(resource_type: str) -> dict[str, Definition]:
-    """Return code -> search parameter of a type, those of every resource included."""
-    return {
-        code: Definition(code, kind, tuple(parts), tuple(targets), tuple((c[0], c[1], c[2]) for c in components))
-        for base, code, kind, parts, targets, components in _table()["parameters"]
-        if base in {resource_type, "Resource", "DomainResource"}
-    }
+    """Return code -> search parameter of a type, those of every resource included, in the table's order."""
+    found = [each for base in {resource_type: 0, "Resource": 0, "DomainResource": 0} for each in _by_base().get(base, ())]
+    return {one.code: one for _, one in sorted(found, key=lambda each: each[0])}
 
 
 @cache
