@@ -165,6 +165,7 @@ _PATIENT_AND_NODE: Final = {
     9124: "Too few validators can be reached to order anything: try again; what was sent may still be committed, asking again tells.",
     9125: "The node has as many transactions waiting as it takes: try again in a moment.",
     9126: "The node has not yet what you have seen at another: it is behind, try again in a moment.",
+    9127: "The node began with a snapshot and still fetches what came before it, which may hold this: ask again once that is done.",
     9130: "The request is not understood; the facts say which part.",
 }
 _TOGETHER: Final = {
@@ -200,4 +201,4 @@ ADVICE: Final[dict[int, str]] = {
     **_TOGETHER,
 }
 # What is asked for is not there just now; the answer may be another one later.
-UNREACHABLE_NUMBERS: Final = frozenset({9120, 9121, 9122, 9123, 9124, 9125, 9126})
+UNREACHABLE_NUMBERS: Final = frozenset({9120, 9121, 9122, 9123, 9124, 9125, 9126, 9127})

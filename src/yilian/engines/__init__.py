@@ -10,6 +10,7 @@ Inside   `replica` (a copy of the ledger: `store`, `tiles`, `views`) is what all
 from yilian.engines.faults import (
     AnswerNotKept,
     AppHashMismatch,
+    BeginningMissing,
     BlockOutOfOrder,
     BlockUnreadable,
     DiskFailed,
@@ -27,11 +28,13 @@ from yilian.engines.fsck import Checked, fsck, fsck_folder
 from yilian.engines.older import Lied, Older, Part, Progress, progress_in
 from yilian.engines.protocol import Block, Committed, Engine, Entry, FinalView
 from yilian.engines.replica import NotHeld
+from yilian.engines.unsure import is_unsure
 from yilian.engines.wire import decode_block, decode_committed, encode_block, encode_committed
 
 __all__ = [
     "AnswerNotKept",
     "AppHashMismatch",
+    "BeginningMissing",
     "Block",
     "BlockOutOfOrder",
     "BlockUnreadable",
@@ -61,5 +64,6 @@ __all__ = [
     "encode_committed",
     "fsck",
     "fsck_folder",
+    "is_unsure",
     "progress_in",
 ]

@@ -139,6 +139,17 @@ class NotOrdering(RuntimeError):
         )
 
 
+class BeginningMissing(RuntimeError):
+    """This copy began with a snapshot and lacks the entries before it, one of which may be the transaction. The engine goes on."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__(
+            "this copy of the ledger does not hold its first entries yet, and the transaction may be one of them: nobody here can say what "
+            "became of it; submit the same bytes again once they are fetched (`yilian network status` says how far that is)"
+        )
+
+
 class TooManyWaiting(RuntimeError):
     """As many transactions wait for their turn as may. The engine goes on; this one was not taken."""
 

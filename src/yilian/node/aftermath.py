@@ -17,7 +17,7 @@ from yilian.contracts import access
 from yilian.contracts.access import Basis, UnsentReason
 from yilian.engines import Committed
 from yilian.node.carriage import act_of
-from yilian.node.housekeeping import duty, on_start
+from yilian.node.housekeeping import PAUSE_S, duty, on_start
 from yilian.node.member import Node
 from yilian.node.offering import notice_of_no_entry
 from yilian.node.refusals import NodeRefused
@@ -81,7 +81,7 @@ async def _again(row: Row, transaction: bytes, node: Node) -> Committed | None:
     try:
         committed = await node.carriage.outcome(transaction, row.exp_s)
     except NodeRefused:
-        _look_again(row.exp_s * 1_000, node)
+        _look_again(max(row.exp_s * 1_000, node.members.clock_ms() + PAUSE_S * 1_000), node)  # or a beginning is still being fetched
         return None
     if committed is None:
         await node.releases.drop(row.request_id, notice_of_no_entry(row.request_id, node))

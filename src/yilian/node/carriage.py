@@ -16,7 +16,7 @@ from yilian.base.kinds import Kind, by_number
 from yilian.base.refusals import Reason, Refused
 from yilian.base.transaction import APPROVALS_MAX, Approval, Header, act_bytes, assemble, parse, transaction_id
 from yilian.contracts import access, anchor, consent, directory, referral
-from yilian.engines import Committed, Engine, EngineStopped, NotOrdering, TooManyWaiting
+from yilian.engines import BeginningMissing, Committed, Engine, EngineStopped, NotOrdering, TooManyWaiting, is_unsure
 from yilian.ledger import RESTART_SKIP, WINDOW, highest_spent
 from yilian.node.keys import Keys
 from yilian.node.members import Members
@@ -93,6 +93,7 @@ class Carriage:
 
         Refuses  LEDGER_UNREACHABLE, TOO_MANY_WAITING
                  NETWORK_MAKES_NO_BLOCKS, and then it may still be committed: the same bytes learn what became of it
+                 BEGINNING_MISSING, where it may be final below the snapshot with which this copy began: the same bytes learn it later
         """
         try:
             return await self._engine.submit(transaction)
@@ -102,19 +103,26 @@ class Carriage:
             raise NodeRefused(No.TOO_MANY_WAITING, waiting_max=full.waiting_max) from full
         except NotOrdering as halted:
             raise NodeRefused(No.NETWORK_MAKES_NO_BLOCKS, since_s=halted.since_s) from halted
+        except BeginningMissing as unsure:
+            raise NodeRefused(No.BEGINNING_MISSING) from unsure
 
     async def outcome(self, transaction: bytes, exp_s: int) -> Committed | None:
         """Return what became of a transaction of ours that was written down before, submitted again while that may help; None: it never was
         entered, and never will be.
 
         That `exp` has passed is said by a block of our own copy, not by the clock: after a pause the copy may be behind, with the entry in
-        a block that it has not seen. Later blocks have later times, so what is not found below such a block never comes.
+        a block that it has not seen. Later blocks have later times, so what is not found below such a block never comes. A copy that
+        began with a snapshot does not find what lies before it until that is fetched, and till then does not say "never" (ADR-0122).
 
         Refuses  what `submit` refuses
         """
+        is_missing = self._engine.missing > 0  # before the copy is searched: it may be joined meanwhile
         is_over = self._engine.read().chain.time_ms // 1_000 >= exp_s
         known = self._engine.find(transaction_id(transaction))
-        return known if known is not None or is_over else await self.submit(transaction)
+        if known is None and not is_over:
+            return await self.submit(transaction)
+        demand(not is_missing or (known is not None and not is_unsure(known)), No.BEGINNING_MISSING)
+        return known
 
     async def order(self, transaction: bytes) -> Committed:
         """Return what became of a transaction that another member signed. What is none, or has a key that no member has, goes no further:
@@ -131,8 +139,10 @@ class Carriage:
             return Committed(id_, None, None, final.time_ms, int(no.reason), no.facts)
         if header.kid in final.keys:
             return await self.submit(transaction)
-        # final before its carrier's key went: the same answer again
-        return self._engine.find(id_) or Committed(id_, None, None, final.time_ms, int(Reason.UNKNOWN_KEY), {"kid": header.kid})
+        is_missing = self._engine.missing > 0
+        known = self._engine.find(id_)  # final before its carrier's key went: the same answer again
+        demand(known is not None or not is_missing, No.BEGINNING_MISSING)
+        return known or Committed(id_, None, None, final.time_ms, int(Reason.UNKNOWN_KEY), {"kid": header.kid})
 
     def _reserve(self, kind_name: str, lasts_s: int, ahead_max: int) -> _Reserved:
         highest = highest_spent(self._engine.read(), self._keys.node_key.kid)

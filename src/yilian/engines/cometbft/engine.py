@@ -29,10 +29,11 @@ from yilian.engines.cometbft.rpc import Rpc, Taken, Unreachable
 from yilian.engines.cometbft.server import Server
 from yilian.engines.cometbft.settings import SOCKET, read_ports
 from yilian.engines.cometbft.snapshots import EVERY, FOLDER, Snapshots
-from yilian.engines.faults import EngineClosed, NotOrdering, TooManyWaiting
+from yilian.engines.faults import BeginningMissing, EngineClosed, NotOrdering, TooManyWaiting
 from yilian.engines.protocol import Block, Committed
 from yilian.engines.replica import Replica, answer_of
 from yilian.engines.served import Served
+from yilian.engines.unsure import sure
 from yilian.engines.waiters import Answer, Waiter, answer
 from yilian.ledger import Genesis
 
@@ -52,6 +53,7 @@ class _Pending:
     exp_s: int
     since: float  # monotonic
     waiters: list[Waiter]
+    is_beginning_missing: bool  # when it was looked up: then it may be final all the same (ADR-0122)
 
 
 class CometBftEngine(Served):
@@ -108,7 +110,8 @@ class CometBftEngine(Served):
     async def submit(self, transaction: bytes) -> Committed:
         """Return what became of the transaction, once that is final and durable here.
 
-        Raises   NotOrdering, while the network makes no blocks; TooManyWaiting, and then it was not taken
+        Raises   NotOrdering, while the network makes no blocks; TooManyWaiting, and then it was not taken; BeginningMissing, where it may
+                 be final in a block before the snapshot with which this copy began
         """
         waiter = self._await(transaction)
         try:
@@ -165,11 +168,12 @@ class CometBftEngine(Served):
             for result in block.results:
                 one = self._pending.pop(result.id, None)
                 if one is not None:
-                    said = answer_of(block, result)
+                    said = sure(answer_of(block, result), is_beginning_missing=one.is_beginning_missing)
                     answers.extend((waiter, said) for waiter in one.waiters)
             for id_, one in [(id_, one) for id_, one in self._pending.items() if one.exp_s <= now_s]:
                 del self._pending[id_]
-                late = Committed(id_, None, None, block.time_ms, int(Reason.EXPIRED), {"exp_s": one.exp_s})
+                expired = Committed(id_, None, None, block.time_ms, int(Reason.EXPIRED), {"exp_s": one.exp_s})
+                late = sure(expired, is_beginning_missing=one.is_beginning_missing)
                 answers.extend((waiter, late) for waiter in one.waiters)
         self._answer(answers)
         self._advanced.set()
@@ -218,6 +222,7 @@ class CometBftEngine(Served):
         """Return what is to be sent: what holds, is not on its way and is not final. The rest is answered or waits with its twin."""
         fresh: dict[bytes, bytes] = {}
         answers: list[Answer] = []
+        is_missing = self.replica.missing > 0  # before the copy is searched
         for waiter, known in zip(group, self.application.screening.said_of([each.data for each in group]), strict=True):
             if isinstance(known, Refused):
                 answers.append((waiter, self._at_the_door(waiter.data, known)))
@@ -226,7 +231,7 @@ class CometBftEngine(Served):
             with self._guard:
                 one = self._pending.get(id_)
                 if one is None:
-                    self._pending[id_] = _Pending(waiter.data, known.transaction.header.exp_s, time.monotonic(), [waiter])
+                    self._pending[id_] = _Pending(waiter.data, known.transaction.header.exp_s, time.monotonic(), [waiter], is_missing)
                     fresh[id_] = waiter.data
                 else:
                     one.waiters.append(waiter)
@@ -234,14 +239,16 @@ class CometBftEngine(Served):
             del fresh[id_]
             with self._guard:
                 one = self._pending.pop(id_, None)
-            answers.extend((waiter, said) for waiter in (one.waiters if one is not None else ()))
+            answer_ = sure(said, is_beginning_missing=is_missing)
+            answers.extend((waiter, answer_) for waiter in (one.waiters if one is not None else ()))
         self._answer(answers)
         return list(fresh.values())
 
-    def _at_the_door(self, data: bytes, no: Refused) -> Committed:
-        id_ = transaction_id(data)
+    def _at_the_door(self, data: bytes, no: Refused) -> Committed | BeginningMissing:
+        id_, is_missing = transaction_id(data), self.replica.missing > 0
         known = self.replica.find([id_]).get(id_)  # final before its carrier's key went: the same answer again
-        return known or Committed(id_, None, None, self.replica.chain.time_ms, int(no.reason), no.facts)
+        said = known or Committed(id_, None, None, self.replica.chain.time_ms, int(no.reason), no.facts)
+        return sure(said, is_beginning_missing=is_missing)
 
     def _hand_over(self, transactions: Sequence[bytes]) -> None:
         items = _batches(transactions) if self._is_batching else [[data] for data in transactions]
