@@ -231,10 +231,12 @@ class Store:
         """Return the blocks above `since_height` up to and with `until_height`; the first ones, where all are large."""
         query = "SELECT * FROM blocks WHERE height > ? AND height <= ? ORDER BY height"
         found: list[BlockRow] = []
+        size_bytes = 0
         with self._reading, self._guarded(), closing(self._reader.execute(query, (since_height, until_height))) as rows:
             for row in rows:
                 found.append(BlockRow(*row))
-                if sum(len(each.body) for each in found) >= BLOCKS_SIZE_BYTES:
+                size_bytes += len(found[-1].body)
+                if size_bytes >= BLOCKS_SIZE_BYTES:
                     break
         return found
 
