@@ -23,10 +23,16 @@ made() { [ -x "$venv/bin/python" ] && [ "$(cat "$venv/.made-$1" 2>/dev/null)" = 
 if made "$wanted" || { [ "$wanted" = run ] && made dev; }; then exit 0; fi
 
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+has_venv() { "$1" -c 'import ensurepip, venv' >/dev/null 2>&1; }
+# The distribution's own comes before another in PATH: it is built with profiles, and one that is not costs this project a quarter more
+# CPU (docs/performance.md). One that can make an environment at once comes before one whose venv module has to be installed.
 find_python() {
-    local name
-    for name in ${PYTHON:-} python3.11 python3 python3.12 python3.13 python3.14 /usr/bin/python3; do
-        if command -v "$name" >/dev/null 2>&1 && new_enough "$name"; then command -v "$name"; return; fi
+    local name fits
+    if [ -n "${PYTHON:-}" ] && command -v "$PYTHON" >/dev/null 2>&1 && new_enough "$PYTHON"; then command -v "$PYTHON"; return; fi
+    for fits in has_venv true; do
+        for name in /usr/bin/python3.11 python3.11 /usr/bin/python3 python3 python3.12 python3.13 python3.14; do
+            if command -v "$name" >/dev/null 2>&1 && new_enough "$name" && "$fits" "$name"; then command -v "$name"; return; fi
+        done
     done
     return 1
 }
@@ -41,7 +47,7 @@ as_root() {
 # Debian splits ensurepip off into python3-venv. Where it is missing, the package is installed if we may.
 make_venv() {
     local python="$1"
-    if "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 && "$python" -m venv "$venv" >/dev/null 2>&1; then return; fi
+    if has_venv "$python" && "$python" -m venv "$venv" >/dev/null 2>&1; then return; fi
     rm -rf "$venv"
     command -v apt-get >/dev/null 2>&1 || stop "$python cannot make virtual environments: install its venv module (on Debian: apt-get install python3-venv), then run the same command again."
     say "installing python3-venv (Debian keeps it apart from python3) ..."
