@@ -87,7 +87,7 @@ async def test_a_height_that_no_moment_brings_makes_nobody_wait(tmp_path, monkey
         assert (answer.status_code, AHEAD_MAX + 1 in waited) == (503 if is_number else 200, False)
 
 
-async def test_only_so_many_questions_wait_at_once(tmp_path, monkeypatch):
+async def test_only_so_many_questions_of_one_address_wait_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr("yilian.web.heights.WAITING_MAX", 1)
     async with behind(tmp_path) as (_, way, url), httpx.AsyncClient(trust_env=False) as client:
         questions = [asyncio.ensure_future(client.get(url + "/ready", headers={HEIGHT_HEADER: "1"})) for _ in range(3)]
@@ -99,3 +99,22 @@ async def test_only_so_many_questions_wait_at_once(tmp_path, monkeypatch):
         way.is_open.set()
         (last,) = waiting
         assert (await last).status_code == 200
+
+
+async def test_who_fills_its_places_with_false_heights_takes_none_of_anybody_else(tmp_path, monkeypatch):
+    monkeypatch.setattr("yilian.web.heights.WAITING_MAX", 1)
+    elsewhere = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
+    async with (
+        behind(tmp_path) as (_, way, url),
+        httpx.AsyncClient(trust_env=False) as liar,
+        httpx.AsyncClient(trust_env=False, transport=elsewhere) as honest,
+    ):
+        false = [asyncio.ensure_future(liar.get(url + "/ready", headers={HEIGHT_HEADER: "2"})) for _ in range(2)]
+        (refused,), (waiting,) = await asyncio.wait(false, return_when=asyncio.FIRST_COMPLETED)
+        assert refused.result().status_code == 503  # its places are full
+        asking = asyncio.ensure_future(honest.get(url + "/ready", headers={HEIGHT_HEADER: "1"}))
+        unasking = await honest.get(url + "/ready")
+        assert (unasking.status_code, asking.done(), waiting.done()) == (200, False, False)
+        way.is_open.set()
+        assert (await asking).status_code == 200
+        waiting.cancel()

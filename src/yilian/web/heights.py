@@ -2,12 +2,14 @@
 
 A wallet's grant is final where it was carried; the member it is brought to may be a block behind, and would know of no such grant. So
 every answer says the node's height, and a question may say the highest that its asker has seen. A node that is behind waits a moment and
-then says so, rather than judge on a ledger that its asker knows to be old. Heights are public; a false one costs its asker a wait.
+then says so, rather than judge on a ledger that its asker knows to be old. Heights are public; a false one costs its asker a wait, and
+places to wait at are counted by address, so that it costs nobody else anything.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Final
 
 from starlette.requests import Request
@@ -16,11 +18,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from yilian.node import No, Node, NodeRefused
 from yilian.peers import HEIGHT_HEADER
 from yilian.web import errors
+from yilian.web.answers import address_of
 
 _HEADER: Final = HEIGHT_HEADER.encode()
 WAIT_S: Final = 5  # as long as a requester waits for its own node (design 02)
 AHEAD_MAX: Final = 1_000  # blocks; further behind than this is not made good in a moment
-WAITING_MAX: Final = 256  # questions at once: a waiting one holds a task and a connection
+WAITING_MAX: Final = 64  # questions of one address at once: each holds a task and a connection, and a region may share a machine
 _DIGITS_MAX: Final = 15
 
 
@@ -31,7 +34,7 @@ class Heights:
         """Stand before `app`."""
         self._app = app
         self._node = node
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()  # by address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -45,7 +48,7 @@ class Heights:
             await send(message)
 
         seen = _seen(scope)
-        if seen > self._height() and not await self._has_caught_up(seen):
+        if seen > self._height() and not await self._has_caught_up(seen, address_of(Request(scope))):
             answer = await errors.refused(Request(scope), NodeRefused(No.HEIGHT_NOT_REACHED, height=self._height()))
             await answer(scope, receive, told)
             return
@@ -54,17 +57,19 @@ class Heights:
     def _height(self) -> int:
         return self._node.members.final().view.chain.height
 
-    async def _has_caught_up(self, seen: int) -> bool:
-        if seen - self._height() > AHEAD_MAX or self._waiting >= WAITING_MAX:
+    async def _has_caught_up(self, seen: int, address: str) -> bool:
+        if seen - self._height() > AHEAD_MAX or self._waiting[address] >= WAITING_MAX:
             return False
-        self._waiting += 1
+        self._waiting[address] += 1
         try:
             async with asyncio.timeout(WAIT_S):
                 await self._node.engine.reached(seen)
         except TimeoutError:
             return False
         finally:
-            self._waiting -= 1
+            self._waiting[address] -= 1
+            if not self._waiting[address]:
+                del self._waiting[address]
         return True
 
 
