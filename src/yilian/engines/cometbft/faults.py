@@ -77,6 +77,17 @@ class ConsensusFailed(EngineStopped):
         )
 
 
+class VotesUnreadable(EngineStopped):
+    """Nobody knows which votes this seat's key has given."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the record."""
+        super().__init__(
+            f"the record of the votes that this seat gave ({path}) cannot be read; without it the validator may vote twice: nothing was "
+            "moved. Never write it anew: seat the member with another key, which the others vote in (`yilian network propose --seat-key`)"
+        )
+
+
 class TimeUnproven(EngineStopped):
     """Nobody could show when the block of a snapshot was made."""
 
