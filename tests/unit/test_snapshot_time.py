@@ -15,8 +15,10 @@ import pytest
 
 from tests.consortium import consensus_key, consortium_genesis
 from tests.unit.test_state_sync import giver, offered, opened, raised, rows_of, small_chunks, taken  # noqa: F401 - fixtures
+from yilian import engines
 from yilian.base.digests import sha256
-from yilian.engines import older, progress_in
+from yilian.cli import main
+from yilian.engines import Progress, consortium, older, progress_in
 from yilian.engines.cometbft import TimeUnproven, read_ports, refused_snapshot, write_home
 from yilian.engines.cometbft.headers import PAUSE_S, ROUNDS, NotProven, proven_ms, servers_said
 from yilian.engines.cometbft.settings import Seat, Trust
@@ -263,3 +265,41 @@ def test_where_nobody_can_say_when_it_was_nothing_is_taken_in(giver, offered, ge
     copied.close()
     assert progress_in(tmp_path / "copy") is None
     assert not (tmp_path / "copy" / older.BEGUN_AGAIN).exists()
+
+
+# -- what the operator is told
+
+
+@pytest.mark.parametrize(
+    ("refused", "progress", "sentences"),
+    [
+        ("", None, []),
+        (
+            "a snapshot of height 3 was offered and refused: why",
+            None,
+            ["a snapshot of height 3 was offered and refused: why; it waits for another"],
+        ),
+        ("", Progress(3, 9, 2, 7), ["before its snapshot: 3 of 9 entries fetched and proven so far"]),
+        (
+            "",
+            Progress(3, 9, 2, 7, ("first", "block 5 lied")),
+            ["before its snapshot: 3 of 9", "fetched in vain 2 times, last because: block 5 lied."],
+        ),
+    ],
+)
+def test_status_says_what_was_refused_and_what_was_fetched_in_vain(tmp_path, monkeypatch, capsys, refused, progress, sentences):
+    home = str(tmp_path / "home")
+    assert (
+        main(["node", "init", "--home", home, "--id", "clinic-1", "--kind", "clinic", "--name", "C", "--endpoint", "http://c.example"]) == 0
+    )
+    capsys.readouterr()
+    monkeypatch.setattr(consortium, "standing", lambda _: consortium.Standing(4, False, 1, 3, refused, {"clinic-1": 1}))
+    monkeypatch.setattr(engines, "progress_in", lambda _: progress)
+    assert main(["network", "status", "--home", home]) == 0
+    said = capsys.readouterr().out.splitlines()[2:]
+    assert [line.startswith(start) for line, start in zip(said, sentences, strict=True)] == [True] * len(sentences)
+    assert not any("in vain" in line for line in said) or "`yilian network repair --ask`" in said[-1]
+    assert main(["network", "status", "--home", home, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    older_entries = progress and {"here": 3, "all": 9, "begun_again": list(progress.begun_again)}
+    assert (facts["refused_snapshot"], facts["older_entries"]) == (refused or None, older_entries)
