@@ -1,6 +1,7 @@
 """A member that begins again on its own seat: what its validator may still sign, and where its old copy goes."""
 
 import json
+import shutil
 import stat
 
 import pytest
@@ -50,3 +51,11 @@ def test_a_record_of_votes_that_cannot_be_read_is_not_written_anew(folder, damag
         begin_again(folder, None)
     assert {str(path.relative_to(folder)) for path in folder.rglob("*")} - held <= {"lock"}
     assert damage is None or (folder / RECORD).read_bytes() == damage
+
+
+def test_an_old_copy_that_the_operator_removed_does_not_hinder_the_next_repair(folder):
+    assert [begin_again(folder, None).name for _ in range(2)] == ["aside-1", "aside-2"]
+    shutil.rmtree(folder / "aside-1")
+    assert begin_again(folder, None).name == "aside-3"
+    (folder / "aside-12").mkdir()
+    assert begin_again(folder, None).name == "aside-13"

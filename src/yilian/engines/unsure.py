@@ -21,5 +21,5 @@ def is_unsure(said: Committed) -> bool:
 
 
 def sure(said: Committed, *, is_beginning_missing: bool) -> Committed | BeginningMissing:
-    """Return an answer, or that there is none yet. `is_beginning_missing`: asked before searching the copy, which may be joined meanwhile."""
+    """Return an answer, or that there is none yet. `is_beginning_missing`: asked before the search, for it may end meanwhile."""
     return BeginningMissing() if is_beginning_missing and is_unsure(said) else said

@@ -26,6 +26,7 @@ from yilian.engines.folders import LOCK, hold
 VOTES = "priv_validator_state.json"
 LAST_ROUND, LAST_STEP = 2**31 - 1, 3  # an int32; a precommit: CometBFT v0.38.25, privval/file.go
 ASIDE = "aside-"
+_ASIDE = re.compile(rf"{ASIDE}(\d+)", re.ASCII)
 _STAYS = re.compile(rf"{HOME}|{LOCK}|{SOCKET}|{Path(LOG).stem}\..*|{ASIDE}\d+|genesis\.cbor")
 _SYNC = re.compile(r"^\[statesync\]\n(?:(?!\[).*\n?)*", re.MULTILINE)
 
@@ -38,7 +39,8 @@ def begin_again(folder: Path, trust: Trust | None) -> Path:
     read_ports(folder)
     with closing(hold(folder)):
         _end_height(folder / HOME / "data" / VOTES)  # before the lock goes: a crash in between costs votes, not safety
-        aside = folder / f"{ASIDE}{1 + len(list(folder.glob(ASIDE + '*')))}"
+        numbers = [int(found[1]) for path in folder.iterdir() if (found := _ASIDE.fullmatch(path.name))]
+        aside = folder / f"{ASIDE}{1 + max(numbers, default=0)}"  # the operator may have removed earlier ones
         (aside / HOME).mkdir(parents=True)
         for path in list(folder.iterdir()):
             if not _STAYS.fullmatch(path.name):
