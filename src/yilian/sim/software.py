@@ -21,7 +21,7 @@ from yilian.base.handovers import EnrolAnswer, EnrolAsk, PresenceProof, Relation
 from yilian.base.keys import SigningKey
 from yilian.base.shapes import pack, unpack
 from yilian.node import Folder, asking, enrolment, tokens
-from yilian.peers import HEIGHT_HEADER
+from yilian.sim.seeing import Seeing
 
 TIMEOUT_S: Final = 60
 FHIR_JSON: Final = "application/fhir+json"
@@ -97,16 +97,7 @@ class Release:
 
 def connected(*, verify: bool | str = True) -> httpx.AsyncClient:
     """Return a client that says with every question how far its answers have shown the ledger, so that none answers from before."""
-    seen = 0
-
-    async def say(request: httpx.Request) -> None:
-        request.headers[HEIGHT_HEADER] = str(seen)
-
-    async def learn(response: httpx.Response) -> None:
-        nonlocal seen
-        seen = max(seen, int(response.headers.get(HEIGHT_HEADER, 0)))
-
-    return httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False, verify=verify, event_hooks={"request": [say], "response": [learn]})
+    return Seeing(timeout=TIMEOUT_S, trust_env=False, verify=verify)
 
 
 async def asked(
