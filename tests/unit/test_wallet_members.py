@@ -2,8 +2,10 @@
 
 import asyncio
 import secrets
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from tests.wallet_worlds import HOLDER, ChartWorld, faults
@@ -11,7 +13,8 @@ from tests.worlds import MEMBERS, founder, key, make_genesis, node_key, receipt_
 from yilian.base.handovers import EnrolAsk
 from yilian.base.transaction import Header
 from yilian.contracts import anchor, directory
-from yilian.ledger import Equivocation, Export, Item, receipt, root_at, sign_checkpoint, transparent
+from yilian.ledger import Equivocation, Export, Item, parse_export, receipt, root_at, sign_checkpoint, transparent
+from yilian.sim.phones import Phone
 from yilian.talks import converse, frame, unframed
 from yilian.wallet import Fault, Members, No, WalletClient, WalletRefused, Wish
 from yilian.wallet.desk import Desk
@@ -19,6 +22,7 @@ from yilian.wallet.home import CHANGES_FILE, Home
 from yilian.wallet.protocol import FRAME_BYTES_MAX
 
 FOUR = ("clinic-1", "hospital-1", "hospital-2", "regulator-1")
+BOTH = (*FOUR, "hospital-3")
 TICK = anchor.Tick(bytes(32), bytes(32))
 
 
@@ -214,13 +218,53 @@ def test_a_change_without_a_quorum_of_before_is_not_followed(world, signers):
     assert facts["why"].startswith(f"entry {first.index}: ")
 
 
-def test_no_change_can_be_left_out_between_others(world):
+def test_a_change_on_which_a_later_one_rests_cannot_be_left_out(world):
     world.suspended("hospital-2")
     world.signers = FOUR[:2] + FOUR[3:]
     world.items.append(world.entered("directory.reinstate", directory.Reinstate("hospital-2"), "regulator-1"))
     no, facts = refused(world.wallet.members.following, world.export(world.items[1]))
     assert no is No.CHANGES_NOT_PROVEN
     assert "an entry before it that changed the directory is missing" in facts["why"]
+
+
+@pytest.fixture
+def hidden(world):
+    """Return changes before a suspension, the suspension, those after it as a liar shows them, and those as they are."""
+    before = world.changed(admit("hospital-3"))
+    world.suspended("hospital-3")
+    world.changed(admit("hospital-4"))
+    suspension, *after = world.items[len(before) :]
+    as_shown = [replace(each, statement=transparent(world.leaves[each.index], world.receipts(each.index, BOTH))) for each in after]
+    return before, suspension, as_shown, after
+
+
+def test_what_was_left_out_between_two_others_is_put_there_once_anybody_shows_it(world, hidden):
+    before, suspension, _, after = hidden
+    deceived = world.wallet.members.following(world.export(*before, *after))
+    assert (deceived.keys["hospital-3"].is_active, deceived.last_index) == (True, after[-1].index)
+    for honest in (world.export(), world.export(suspension), world.export(*before, suspension)):
+        mended = deceived.following(honest)
+        assert (mended.keys["hospital-3"].is_active, mended.last_index) == (False, after[-1].index)
+        assert mended.changes() == world.items
+        assert mended.at(suspension.index).keys["hospital-3"].is_active
+        assert mended.votes == world.wallet.members.following(world.export()).votes
+    assert mended.following(world.export(*before, *after)) is mended
+
+
+def test_what_a_suspended_member_vouched_for_is_taken_on_the_word_of_others(world, hidden):
+    before, suspension, as_shown, after = hidden
+    deceived = world.wallet.members.following(world.export(*before, *as_shown))
+    assert deceived.changes() == [*before, *as_shown]
+    assert deceived.following(world.export()).changes() == [*before, suspension, *after]
+    no, facts = refused(deceived.following, world.export(suspension))  # and nothing is given up where others' word is not shown
+    assert (no, "it was suspended by then" in facts["why"]) == (No.CHANGES_NOT_PROVEN, True)
+
+
+def test_a_gap_is_not_filled_with_what_is_not_proven(world, hidden):
+    before, suspension, _, after = hidden
+    deceived = world.wallet.members.following(world.export(*before, *after))
+    thin = replace(suspension, statement=transparent(world.leaves[suspension.index], world.receipts(suspension.index, FOUR[:2])))
+    assert refused(deceived.following, world.export(thin))[0] is No.CHANGES_NOT_PROVEN
 
 
 def test_what_changes_no_member_is_not_followed_nor_what_comes_out_of_order_nor_another_networks(world):
@@ -245,7 +289,7 @@ def test_nobody_is_suspended_by_a_leaf_that_a_node_made_up(world):
     assert (no, facts["why"].startswith(f"entry {index}: ")) == (No.CHANGES_NOT_PROVEN, True)
 
 
-def test_members_are_moved_forward_only_and_what_was_taken_is_passed_over(world):
+def test_what_was_taken_is_never_given_up_and_passed_over(world):
     world.changed(admit("hospital-3"))
     world.follow()
     after = world.wallet.members
@@ -313,19 +357,83 @@ def test_a_wallets_file_is_not_taken_for_the_changes(tmp_path, world, home):
 async def test_the_client_asks_until_nothing_is_new(tmp_path, world, home):
     desk = desk_of(home, world)
     world.changed(admit("hospital-3"))
-    server = await asyncio.start_unix_server(
-        lambda reader, writer: converse(desk.answer, FRAME_BYTES_MAX, reader, writer), path=str(tmp_path / "w.sock")
-    )
     asked = []
+    async with talking(desk, tmp_path / "w.sock") as client:
+        assert await client.follow(serving(world, world.items, asked)) == world.items[-1].index
+    assert asked == [-1, world.items[1].index, world.items[2].index]
 
+
+@asynccontextmanager
+async def talking(desk, socket):
+    server = await asyncio.start_unix_server(lambda reader, writer: converse(desk.answer, FRAME_BYTES_MAX, reader, writer), path=socket)
+    async with server, await WalletClient.connect(socket) as client:
+        yield client
+
+
+def serving(world, items, asked, at_once=2):
     async def fetch(since):
         asked.append(since)
-        left = [item for item in world.items if item.index > since]
-        return Export(world.genesis.encoded(), tuple(left[:2])).encoded()
+        return Export(world.genesis.encoded(), tuple([item for item in items if item.index > since][:at_once])).encoded()
 
-    async with server, await WalletClient.connect(tmp_path / "w.sock") as client:
-        assert await client.follow(fetch) == world.items[-1].index
-    assert asked == [-1, world.items[1].index, world.items[2].index]
+    return fetch
+
+
+async def test_the_whole_history_is_compared_even_where_an_answer_holds_little(tmp_path, world, home, hidden):
+    """Two changes to an answer: those after the one that was missing are judged together with it."""
+    before, _, as_shown, _ = hidden
+    desk = desk_of(home, world)
+    said(desk, "follow", changes=world.export(*before, *as_shown))
+    async with talking(desk, tmp_path / "w.sock") as client:
+        asked = []
+        assert await client.follow(serving(world, world.items, [])) == world.items[-1].index
+        assert parse_export(home.changes()).items == (*before, *as_shown)
+        assert await client.follow_whole(serving(world, world.items, asked)) == world.items[-1].index
+    assert asked[0] == -1
+    assert asked == [-1, *(each.index for each in world.items[1::2]), *[world.items[-1].index] * 2]
+    assert parse_export(home.changes()).items == tuple(world.items)
+    assert desk_of(home, world)._members.changes() == world.items
+
+
+async def test_who_serves_the_same_again_or_another_networks_is_not_asked_for_ever(tmp_path, world, home, hidden):
+    async with talking(desk_of(home, world), tmp_path / "w.sock") as client:
+
+        async def the_same(_):
+            return world.export()
+
+        async def nonsense(_):
+            return b""
+
+        answers = [world.export(), Export(make_genesis(operator="").encoded(), tuple(world.items)).encoded()]
+
+        async def another(_):
+            return answers.pop(0)
+
+        for lie, no in ((the_same, "CHANGES_NOT_PROVEN"), (nonsense, "CHANGES_NOT_PROVEN"), (another, "ANOTHER_NETWORK")):
+            with pytest.raises(WalletRefused, match=no):
+                await client.follow_whole(lie)
+    assert home.changes() is None
+
+
+async def test_a_phone_asks_a_second_node_for_all_so_that_no_gap_is_left(tmp_path, world, home, hidden):
+    before, _, as_shown, _ = hidden
+    desk = desk_of(home, world)
+    said(desk, "follow", changes=world.export(*before, *as_shown))
+    asked = []
+
+    async def answer(request):
+        asked.append((request.url.host, request.url.params.get("since")))
+        if request.url.host == "down":
+            return httpx.Response(503)
+        return httpx.Response(200, content=await serving(world, world.items, [], 64)(int(request.url.params.get("since", -1))))
+
+    nodes = {name: f"http://{name}" for name in ("one", "two", "down")}
+    async with talking(desk, tmp_path / "w.sock") as client, httpx.AsyncClient(transport=httpx.MockTransport(answer)) as web:
+        await Phone("ming", client, nodes, web).follow()
+    said_since = [since for host, since in asked if host != "down"]
+    last = str(world.items[-1].index)
+    assert said_since == [last, None, last, last]
+    assert len({host for host, _ in asked if host != "down"}) == 2
+    assert parse_export(home.changes()).items == tuple(world.items)
 
 
 def test_a_grant_may_go_to_a_member_that_came_later(world):

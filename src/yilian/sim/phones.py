@@ -1,5 +1,6 @@
 """A patient's software, as an app would be: it asks the wallet process, which alone has the keys, and carries what it says to nodes."""
 
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from yilian.sim.software import CBOR, Release, Said, Signing, Silent, Software, 
 from yilian.wallet import Act, Grant, LogReport, WalletClient, WalletRefused, Wish
 
 PRESENCE_S: Final = 240  # of at most 300: the person stands here
-ASKED_FOR_CHANGES: Final = 2  # nodes
 _HEADERS: Final = {"Content-Type": CBOR}
 
 
@@ -41,15 +41,18 @@ class Phone:
         self._client = client
 
     async def follow(self) -> None:
-        """Have the wallet follow who the members are: what one node holds back, another says; what none can prove is not taken."""
-        answered = 0
-        for node in self._nodes.values():
+        """Have the wallet follow who the members are: what one node holds back, another says; what none can prove is not taken.
+
+        Two nodes, drawn anew each time: of the first the newest changes, of the second all, so that no gap is left that one made.
+        """
+        ways = [self._wallets.follow, self._wallets.follow_whole]
+        for node in secrets.SystemRandom().sample(list(self._nodes.values()), len(self._nodes)):
             try:
-                await self._wallets.follow(partial(self._changes, node))
+                await ways[0](partial(self._changes, node))
             except (Silent, Said, WalletRefused):  # down, not whole yet, or lying: another may be better
                 continue
-            answered += 1
-            if answered == ASKED_FOR_CHANGES:
+            del ways[0]
+            if not ways:
                 return
 
     async def _changes(self, node: str, since: int) -> bytes:

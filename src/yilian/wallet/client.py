@@ -4,11 +4,11 @@ from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from yilian import talks
 from yilian.base.chartlogs import LogAnswer
-from yilian.base.codec import Value
+from yilian.base.codec import Malformed, Value
 from yilian.base.handovers import (
     EnrolAnswer,
     EnrolAsk,
@@ -22,12 +22,15 @@ from yilian.base.handovers import (
 )
 from yilian.base.shapes import pack, unpack
 from yilian.base.transaction import Approval
+from yilian.ledger import Export, Item, parse_export
 from yilian.talks import Asking, Gone
 from yilian.wallet.check import LogReport
-from yilian.wallet.protocol import heard_report
-from yilian.wallet.refusals import No, WalletRefused
+from yilian.wallet.protocol import FRAME_BYTES_MAX, heard_report
+from yilian.wallet.refusals import No, WalletRefused, must
 from yilian.wallet.state import Grant
 from yilian.wallet.wallet import Wish
+
+PART_BYTES: Final = FRAME_BYTES_MAX // 2  # of changes that are judged together: some thousands; one answer more fits the frame
 
 
 class WalletGone(Gone):
@@ -44,7 +47,7 @@ class Act:
 
 
 class WalletClient(Asking):
-    """One connection. Every method but `names`, `follow` and `create` concerns the wallet of that name.
+    """One connection. Every method but `names`, `create` and those that follow members concerns the wallet of that name.
 
     Raises   WalletRefused, WalletGone, each method
     """
@@ -69,6 +72,19 @@ class WalletClient(Asking):
             if taken == since:
                 return since
             since = taken
+
+    async def follow_whole(self, fetch: Callable[[int], Awaitable[bytes]]) -> int:
+        """Have the wallets compare all that they followed with what one node serves from the beginning; else like `follow`.
+
+        So a change comes to light that another node left out between two others.
+        """
+        since, part = -1, await _part(fetch, -1)
+        taken: int = (await self._ask("status"))["members_since"]
+        while part.items:
+            taken = (await self._ask("follow", changes=part.encoded()))["members_since"]
+            since = part.items[-1].index
+            part = await _part(fetch, since)
+        return taken
 
     async def create(self, name: str, seed: bytes | None = None) -> None:
         """Make a wallet; with a random seed, unless a simulation gives one."""
@@ -151,3 +167,26 @@ async def spawn(home: Path, genesis: Path, socket_path: Path, passphrase: str | 
     options = ["--home", str(home), "--genesis", str(genesis), *(["--unsealed"] if passphrase is None else [])]
     first_line = None if passphrase is None else passphrase.encode()
     return await talks.spawn("yilian.wallet", options, socket_path, WalletClient, first_line)
+
+
+async def _part(fetch: Callable[[int], Awaitable[bytes]], since: int) -> Export:
+    """Return a node's changes after an entry, of several answers together: what follows a change that was missing is proven with it.
+
+    Refuses  CHANGES_NOT_PROVEN, ANOTHER_NETWORK
+    """
+    items: list[Item] = []
+    genesis, size_bytes = b"", 0
+    while size_bytes < PART_BYTES:
+        answer = await fetch(since)
+        try:
+            said = parse_export(answer)
+        except Malformed as error:
+            raise WalletRefused(No.CHANGES_NOT_PROVEN, why=str(error)) from error
+        must(genesis in (b"", said.genesis), No.ANOTHER_NETWORK)
+        genesis = said.genesis
+        if not said.items:
+            break
+        must(said.items[-1].index > since, No.CHANGES_NOT_PROVEN, why="the changes stand out of order")  # else it is asked for ever
+        items += said.items
+        since, size_bytes = said.items[-1].index, size_bytes + len(answer)
+    return Export(genesis, tuple(items))

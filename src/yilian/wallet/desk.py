@@ -77,9 +77,9 @@ class Desk:
         return said
 
     def _follow(self, changes: bytes) -> Fields:
-        """Move the members forward for every wallet of this home; kept before anything is answered."""
+        """Take changes of members for every wallet of this home; kept before anything is answered."""
         after = self._members.following(changes)
-        if after.last_index != self._members.last_index:
+        if after is not self._members:  # a change may be missing before the last one
             self._home.keep_changes(Export(after.genesis.encoded(), tuple(after.changes())).encoded())
             self._members = after
         return {"members_since": after.last_index}

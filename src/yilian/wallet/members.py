@@ -1,13 +1,15 @@
 """Whom a wallet believes: the members of its network, their keys, and who together vouches for a log root.
 
-Begins with genesis and is moved forward only, by the changes that any node serves: each is taken as the offline verifier takes it
-(`ledger.membership`), on the word of those who could sign before it. So a node can neither invent a member nor leave one change out
-between two others; it can hold back the newest, which shows in a log that the newer members sign (ADR-0121).
+Begins with genesis and moves by the changes that any node serves: each is taken as the offline verifier takes it (`ledger.membership`),
+on the word of those who could sign before it. So a node cannot invent a member. It can leave changes out, the newest or one between two
+others, as long as no later one rests on it. A change that another node proves is put where it belongs and what came after it is proven
+again: what one node holds back is known once anybody has served the whole history (ADR-0121). What was proven is never given up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from yilian.base.codec import Malformed
@@ -64,22 +66,40 @@ class Members:
         return -1 if self.last is None else self.last.index
 
     def following(self, export: bytes) -> Members:
-        """Return the members after the changes in a node's answer; those taken before are passed over.
+        """Return the members after these changes and those in a node's answer, ascending; those that are known are passed over.
 
-        Refuses  CHANGES_NOT_PROVEN, and then nothing of the answer is taken
+        Two changes that are proven at two indexes are both true, so one that was missing is put between others, and all after it are
+        proven again from there: each as it is known or, where that fails now, as the answer has it, whose receipts may be others'.
+
+        Refuses  CHANGES_NOT_PROVEN, and then nothing of the answer is taken; ANOTHER_NETWORK
         """
         try:
             said = parse_export(export)
         except Malformed as error:
             raise WalletRefused(No.CHANGES_NOT_PROVEN, why=str(error)) from error
         must(said.genesis == self.genesis.encoded(), No.ANOTHER_NETWORK)
-        after = self
-        assert self._followed is not None, "made by `of` or by this function"
-        followed = self._followed.copied()
-        for item in said.items:
-            if item.index > self.last_index:
-                after = _members(self.genesis, followed, _taken(followed, item), after)
+        told = {item.index: item for item in said.items}
+        must([item.index for item in said.items] == sorted(told), No.CHANGES_NOT_PROVEN, why="the changes stand out of order")
+        known = {item.index: item for item in self.changes()}
+        missing = told.keys() - known.keys()
+        if not missing:
+            return self
+        after = self.at(min(missing))
+        for index in sorted(index for index in told.keys() | known.keys() if index >= min(missing)):
+            after = after.after(*[forms[index] for forms in (known, told) if index in forms])
         return after
+
+    def after(self, *forms: Item) -> Members:
+        """Return the members after the next change, by the first of its forms that proves it.
+
+        Refuses  CHANGES_NOT_PROVEN, as the last form is
+        """
+        assert self._followed is not None, "made by `of` or by this function"
+        for item in forms[:-1]:
+            with suppress(WalletRefused):
+                return self.after(item)
+        followed = self._followed.copied()
+        return _members(self.genesis, followed, _taken(followed, forms[-1]), self)
 
     def changes(self) -> list[Item]:
         """Return the changes that led here from the founders, ascending."""
@@ -134,7 +154,7 @@ def _members(genesis: Genesis, followed: Membership, last: Item | None, before: 
         one.id: MemberKeys(one.node_key, one.sealing_key, one.receipt_key, one.stage is directory.Stage.ACTIVE)
         for one in directory.members(followed.state)
     }
-    return Members(genesis, keys, validators(followed.state), last, before, followed.copied())
+    return Members(genesis, keys, validators(followed.state), last, before, followed)
 
 
 def _taken(followed: Membership, item: Item) -> Item:
