@@ -8,6 +8,7 @@ import pytest
 
 from tests.alliance_worlds import alliance
 from tests.engines import Loopback
+from yilian.engines import EngineStopped
 from yilian.engines.remote import Backoff, RemoteEngine
 from yilian.node import opened
 from yilian.peers import HEIGHT_HEADER, Peers
@@ -118,3 +119,26 @@ async def test_who_fills_its_places_with_false_heights_takes_none_of_anybody_els
         way.is_open.set()
         assert (await asking).status_code == 200
         waiting.cancel()
+
+
+def stopped(*_):
+    raise EngineStopped("the disk is full: make room, then start again")
+
+
+async def test_a_node_whose_engine_stopped_says_no_height_and_answers_what_it_can(tmp_path, monkeypatch):
+    async with behind(tmp_path) as (_, _, url), httpx.AsyncClient(trust_env=False) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(RemoteEngine, "read", stopped)
+            answers = [
+                await client.get(url + path, headers={HEIGHT_HEADER: said})
+                for path, said in (("/health", "0"), ("/health", "1"), ("/network/blocks?since=x", "0"), ("/no-such-path", "1"))
+            ]
+    assert [(one.status_code, HEIGHT_HEADER in one.headers) for one in answers] == [(n, False) for n in (200, 200, 400, 404)]
+
+
+async def test_a_question_whose_wait_ends_with_the_engine_is_answered(tmp_path, monkeypatch):
+    async with behind(tmp_path) as (_, _, url), httpx.AsyncClient(trust_env=False) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(RemoteEngine, "reached", stopped)
+            answer = await client.get(url + "/ready", headers={HEIGHT_HEADER: "1"})
+    assert (answer.status_code, answer.json()["name"], answer.headers[HEIGHT_HEADER]) == (503, "LEDGER_UNREACHABLE", "0")

@@ -1,8 +1,8 @@
 """A client that says with every question how far answers of other nodes have shown the ledger, so that none answers from before (ADR-0140).
 
 A height is a node's word, and one node may lie. So each node's word is remembered by itself: a node is told the highest that another one
-said. If it says that it cannot get there, and nobody but one node has said so much, the question is asked once more without that
-word; it does not count towards the same node again until a third has come as far. A height that two others said stays: who is asked is behind.
+said. If it says that it cannot get there, and only one other node said so much, the question is asked once more without that word; it
+does not count towards the same node again until a third has come as far. A height that two others said stays: who is asked is behind.
 """
 
 from typing import Any, Final

@@ -15,6 +15,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from yilian.engines import EngineStopped
 from yilian.node import No, Node, NodeRefused
 from yilian.peers import HEIGHT_HEADER
 from yilian.web import errors
@@ -43,22 +44,36 @@ class Heights:
             return
 
         async def told(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (_HEADER, b"%d" % self._height())]
+            height = self._height()
+            if message["type"] == "http.response.start" and height is not None:
+                message["headers"] = [*message.get("headers", ()), (_HEADER, b"%d" % height)]
             await send(message)
 
-        seen = _seen(scope)
-        if seen > self._height() and not await self._has_caught_up(seen, address_of(Request(scope))):
-            answer = await errors.refused(Request(scope), NodeRefused(No.HEIGHT_NOT_REACHED, height=self._height()))
-            await answer(scope, receive, told)
-            return
-        await self._app(scope, receive, told)
+        no = await self._no(_seen(scope), address_of(Request(scope)))
+        await (self._app if no is None else await errors.refused(Request(scope), no))(scope, receive, told)
 
-    def _height(self) -> int:
-        return self._node.members.final().view.chain.height
+    def _height(self) -> int | None:
+        """Return our height; None once the engine has stopped, and whatever can be answered without it still is."""
+        try:
+            return self._node.members.final().view.chain.height
+        except EngineStopped:
+            return None
+
+    async def _no(self, seen: int, address: str) -> NodeRefused | None:
+        """Return why a question from an address is not answered, after it waited; None: it is."""
+        height = self._height()
+        if height is None or seen <= height:
+            return None
+        try:
+            if seen - height <= AHEAD_MAX and await self._has_caught_up(seen, address):
+                return None
+        except EngineStopped:
+            return NodeRefused(No.LEDGER_UNREACHABLE)
+        height = self._height()
+        return NodeRefused(No.LEDGER_UNREACHABLE) if height is None else NodeRefused(No.HEIGHT_NOT_REACHED, height=height)
 
     async def _has_caught_up(self, seen: int, address: str) -> bool:
-        if seen - self._height() > AHEAD_MAX or self._waiting[address] >= WAITING_MAX:
+        if self._waiting[address] >= WAITING_MAX:
             return False
         self._waiting[address] += 1
         try:
