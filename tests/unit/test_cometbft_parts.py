@@ -23,6 +23,7 @@ from yilian.engines import decode_block, encode_block
 from yilian.engines.cometbft import Diverged, NotAHome, OutOfStep, RestoredAlone, Seat, Trust, WrongGenesis, WrongVersion, write_home
 from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, LOOK_S, LOOKS_MAX, Application
 from yilian.engines.cometbft.items import Held, Screening, in_block, pack, unpack
+from yilian.engines.cometbft.peerfilter import STRANGER_S
 from yilian.engines.cometbft.process import cause
 from yilian.engines.cometbft.server import Server
 from yilian.engines.cometbft.settings import address, chain_id, genesis_document, read_ports
@@ -525,6 +526,17 @@ def test_a_peer_that_no_member_is_known_by_is_hung_up_on(application, replica, g
     answer = application.query(abci.RequestQuery(path="/p2p/filter/id/" + "00" * 20))
     assert (answer.code, answer.log) == (1, f"{'00' * 20} is no member's peer")
     assert application.query(abci.RequestQuery(path="/p2p/filter/addr/203.0.113.9:4711")).code == 0
+
+
+def test_a_crowd_of_strangers_costs_one_pause_a_second_and_members_none(replica, snapshots):
+    now_s, paused = [1_000.0], []
+    application = Application(replica, snapshots, lambda _: None, pause=paused.append, clock_s=lambda: now_s[0])
+    member, strangers = consensus_key("clinic-1").public_key, [key("stranger", number).public_key for number in range(50)]
+    for at_s, count in ((1_000.0, 1), (1_000.9, 1), (1_001.0, 2), (1_001.5, 2), (1_900.0, 3)):
+        now_s[0] = at_s
+        assert not any([is_let_in(application, each) for each in strangers])
+        assert is_let_in(application, member)
+        assert paused == [STRANGER_S] * count
 
 
 def test_whom_the_operator_named_may_connect_until_the_directory_says_that_it_was_removed(replica, genesis, story):

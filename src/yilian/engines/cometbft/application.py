@@ -24,7 +24,8 @@ from yilian.contracts import directory
 from yilian.engines.cometbft import validators
 from yilian.engines.cometbft.faults import OutOfStep, WrongGenesis, WrongVersion
 from yilian.engines.cometbft.items import Screening, in_block
-from yilian.engines.cometbft.settings import SEATS, VERSION, address, chain_id
+from yilian.engines.cometbft.peerfilter import PeerFilter
+from yilian.engines.cometbft.settings import SEATS, VERSION, chain_id
 from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.cometbft.stubs.crypto import keys_pb2
@@ -41,7 +42,6 @@ CALM_LOOKS = 5  # as many looks at which nothing new had come: nothing more is o
 CODE_ADMITTED = 0
 # An access entry ends 90 s after issue and at most 120 s after its block's time (design 03): 30 s are left, a heartbeat takes 5 (ADR-0118)
 STALE_MS_MAX = 20_000
-STRANGER_S = 0.1  # a CometBFT that is hung up on dials again at once, without end; so it does ten times a second and not three hundred
 PEER = "/p2p/filter/id/"  # asked by CometBFT of each peer, `filter_peers`; source: CometBFT v0.38.25, node/setup.go createTransport
 ADDRESS = "/p2p/filter/addr/"
 
@@ -67,6 +67,7 @@ class Application:
         named: frozenset[str] = frozenset(),
         now_ms: Callable[[], int] | None = None,
         pause: Callable[[float], None] = time.sleep,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin at the replica's height. `named`: the peers that this member's operator chose to dial, by their ids.
 
@@ -76,7 +77,7 @@ class Application:
         self._snapshots = snapshots
         self._committed = committed
         self._clogged = clogged
-        self._named = named
+        self._filter = PeerFilter(replica, named, pause, clock_s)
         self._now_ms = now_ms
         self._pause = pause
         self._last_counts = (0, 0)  # transactions in the last two blocks
@@ -136,28 +137,15 @@ class Application:
         view = self._replica.read()
         if asked.path.startswith(PEER):
             peer = asked.path[len(PEER) :]
-            is_known = self._may_connect(peer)
-            if not is_known:
-                self._pause(STRANGER_S)
-            return abci.ResponseQuery(code=int(not is_known), log=f"{peer} is no member's peer", height=view.chain.height)
+            return abci.ResponseQuery(
+                code=int(not self._filter.is_let_in(peer)), log=f"{peer} is no member's peer", height=view.chain.height
+            )
         if asked.path.startswith(ADDRESS):
             return abci.ResponseQuery(height=view.chain.height)  # a member is known by its key, wherever it is
         if asked.path != SEATS:
             return abci.ResponseQuery(code=1, log=f"the only path is {SEATS}", height=view.chain.height)
         seats = [[member.consensus_key, member.id] for member in directory.members(view) if member.consensus_key is not None]
         return abci.ResponseQuery(value=encode(seats), height=view.chain.height)
-
-    def _may_connect(self, peer: str) -> bool:
-        """Say whether a peer is a member's, by its id in hex (ADR-0117): not a removed member's, but a suspended one's, which may follow.
-
-        Whom the operator named may be a member that this copy, still behind, does not know yet.
-        """
-        stages = {
-            address(member.consensus_key).hex(): member.stage
-            for member in directory.members(self._replica.read())
-            if member.consensus_key is not None
-        }
-        return stages[peer] is not directory.Stage.REMOVED if peer in stages else peer in self._named
 
     # -- mempool connection
 
