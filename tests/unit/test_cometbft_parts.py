@@ -23,7 +23,7 @@ from yilian.engines import decode_block, encode_block
 from yilian.engines.cometbft import Diverged, NotAHome, OutOfStep, RestoredAlone, Seat, Trust, WrongGenesis, WrongVersion, write_home
 from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, LOOK_S, LOOKS_MAX, Application
 from yilian.engines.cometbft.items import Held, Screening, in_block, pack, unpack
-from yilian.engines.cometbft.peerfilter import STRANGER_S
+from yilian.engines.cometbft.peerfilter import BEHIND_MS, STRANGER_S
 from yilian.engines.cometbft.process import cause
 from yilian.engines.cometbft.server import Server
 from yilian.engines.cometbft.settings import address, chain_id, genesis_document, read_ports
@@ -534,15 +534,21 @@ def test_a_crowd_of_strangers_costs_one_pause_a_second_and_members_none(replica,
     member, strangers = consensus_key("clinic-1").public_key, [key("stranger", number).public_key for number in range(50)]
     for at_s, count in ((1_000.0, 1), (1_000.9, 1), (1_001.0, 2), (1_001.5, 2), (1_900.0, 3)):
         now_s[0] = at_s
-        assert not any([is_let_in(application, each) for each in strangers])
+        assert [is_let_in(application, each) for each in strangers] == [False] * 50
         assert is_let_in(application, member)
         assert paused == [STRANGER_S] * count
 
 
+def dialled(replica, now_ms, *keys):
+    """Return an application whose operator named some peers, by a clock that stands still."""
+    named = frozenset([address(each).hex() for each in keys])
+    return Application(replica, Snapshots(replica.path.parent, replica, print), lambda _: None, named=named, now_ms=lambda: now_ms[0])
+
+
 def test_whom_the_operator_named_may_connect_until_the_directory_says_that_it_was_removed(replica, genesis, story):
     newcomer, founder = key("newcomer").public_key, consensus_key("clinic-1").public_key
-    named = frozenset([address(newcomer).hex(), address(founder).hex()])
-    application = Application(replica, Snapshots(replica.path.parent, replica, print), lambda _: None, named=named)
+    now_ms = [genesis.started_at_s * 1_000 + 3_600_000]  # this copy is behind all the time
+    application = dialled(replica, now_ms, newcomer, founder)
     assert is_let_in(application, newcomer)
     change = directory.propose_change(directory.Remove("clinic-1"))
     proposal = story.say("directory.propose", change, genesis.started_at_s, carrier="hospital-1")
@@ -552,6 +558,31 @@ def test_whom_the_operator_named_may_connect_until_the_directory_says_that_it_wa
     assert is_let_in(application, founder)
     decided(application, 2, story.votes(index, voters, genesis.started_at_s))
     assert (is_let_in(application, founder), is_let_in(application, newcomer)) == (False, True)
+
+
+def test_a_named_peer_whose_key_the_directory_does_not_know_may_connect_only_while_this_copy_is_behind(replica, genesis):
+    seed_ = key("admitted since").public_key
+    now_ms = [genesis.started_at_s * 1_000]
+    application = dialled(replica, now_ms, seed_)
+    assert is_let_in(application, seed_)  # no block yet: a newcomer reaches its seeds, whatever its clock says
+    decided(application, 1, [])
+    now_ms[0] = replica.chain.time_ms + BEHIND_MS
+    assert not is_let_in(application, seed_)
+    now_ms[0] += 1
+    assert is_let_in(application, seed_)  # it was away
+    decided(application, 2, [])
+    now_ms[0] = replica.chain.time_ms
+    assert not is_let_in(application, seed_)
+
+
+def test_a_key_that_was_replaced_opens_nothing_though_the_configuration_still_names_it(replica, genesis, story):
+    lost, fresh = consensus_key("clinic-1").public_key, key("fresh").public_key
+    now_ms = [genesis.started_at_s * 1_000]
+    application = dialled(replica, now_ms, lost)
+    rotated = directory.Rotate("clinic-1", int(directory.KeyUse.CONSENSUS), fresh)
+    assert is_let_in(application, lost)
+    vote_through(application, story, rotated)
+    assert (is_let_in(application, lost), is_let_in(application, fresh)) == (False, True)
 
 
 def test_a_suspended_member_may_follow(application, genesis, story):

@@ -71,13 +71,13 @@ class Application:
     ) -> None:
         """Begin at the replica's height. `named`: the peers that this member's operator chose to dial, by their ids.
 
-        `now_ms`: this machine's clock; without one, no proposal is held back.
+        `now_ms`: this machine's clock; without one, no proposal is held back, and who was named may connect before the first block alone.
         """
         self._replica = replica
         self._snapshots = snapshots
         self._committed = committed
         self._clogged = clogged
-        self._filter = PeerFilter(replica, named, pause, clock_s)
+        self._filter = PeerFilter(replica, named, now_ms, pause, clock_s)
         self._now_ms = now_ms
         self._pause = pause
         self._last_counts = (0, 0)  # transactions in the last two blocks

@@ -15,6 +15,8 @@ from yilian.engines.replica import Replica
 STRANGER_S = 0.1  # a CometBFT that is hung up on dials again at once, without end
 PAUSES_APART_S = 1.0  # CometBFT accepts one peer after the other: a pause for one stranger is a pause for every member behind it
 
+BEHIND_MS = 60_000  # twelve heartbeats: a network that goes on is never so old
+
 
 class PeerFilter:
     """The verdict on peers. One thread asks: that of the query connection."""
@@ -23,12 +25,17 @@ class PeerFilter:
         self,
         replica: Replica,
         named: frozenset[str],
+        now_ms: Callable[[], int] | None = None,
         pause: Callable[[float], None] = time.sleep,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with a pause to spend. `named`: the peers that this member's operator chose to dial, by their ids."""
+        """Begin with a pause to spend. `named`: the peers that this member's operator chose to dial, by their ids.
+
+        `now_ms`: this machine's clock; without one, a copy is behind as long as it has no block.
+        """
         self._replica = replica
         self._named = named
+        self._now_ms = now_ms
         self._pause = pause
         self._clock_s = clock_s
         self._no_pause_until_s = clock_s()
@@ -45,11 +52,17 @@ class PeerFilter:
     def _is_member(self, peer: str) -> bool:
         """Say whether a peer is a member's: not a removed member's, but a suspended one's, which may follow.
 
-        Whom the operator named may be a member that this copy, still behind, does not know yet.
+        Whom the operator named may be a member that a copy which is behind does not know yet. A copy that is not knows them all: then a
+        name in a configuration may be the key that a member lost and replaced, and opens nothing.
         """
         stages = {
             address(member.consensus_key).hex(): member.stage
             for member in directory.members(self._replica.read())
             if member.consensus_key is not None
         }
-        return stages[peer] is not directory.Stage.REMOVED if peer in stages else peer in self._named
+        return stages[peer] is not directory.Stage.REMOVED if peer in stages else peer in self._named and self._is_behind()
+
+    def _is_behind(self) -> bool:
+        """Say whether members may have been admitted of whom this copy has not heard: it has no block yet, or none of the last minute."""
+        chain = self._replica.chain
+        return chain.height == 0 or (self._now_ms is not None and chain.time_ms < self._now_ms() - BEHIND_MS)
