@@ -103,6 +103,21 @@ async def test_an_export_lies_sealed_on_the_disk_and_is_gone_after_an_hour(here)
     assert list((here.holder.folder.path / "exports").iterdir()) == []
 
 
+async def test_the_files_go_after_an_hour_also_when_nobody_asks(here, monkeypatch):
+    wishes = []
+    housekeeping = here.holder.housekeeping
+    monkeypatch.setattr(type(housekeeping), "wake_in", lambda self, wait_s: wishes.append(wait_s) if self is housekeeping else None)
+    await done(here, await kick_off(here))
+    assert wishes.count(exporting.KEPT_S) > 0  # asks to be woken when the hour is over
+    place = here.holder.folder.path / "exports"
+    here.clock.go(exporting.KEPT_S - 1)
+    await exporting.forget(here.holder)
+    assert (len(list(place.rglob("*.sealed"))), wishes[-1]) == (5, 1)
+    here.clock.go(1)
+    housekeeping.wake()
+    await until(lambda: not list(place.iterdir()))
+
+
 async def test_an_export_that_is_cancelled_ends_and_leaves_nothing(here, monkeypatch):
     store, goes_on, began = here.holder.store, threading.Event(), threading.Event()
     lines = store.export

@@ -1,6 +1,6 @@
 """Bulk export of the member's own records, by its own software: asked for, waited for, fetched as files of ndjson, one type each.
 
-Life     running -> done | failed -> forgotten: an hour after it ended, when it is cancelled, or when the node starts again.
+Life     running -> done | failed -> forgotten: an hour after it ended (whoever asks), when it is cancelled, or when the node starts again.
 Files    in `exports/` of the member's folder, sealed piece by piece under the member's own key: frames of u32 length, nonce || AES-256-GCM,
          each bound to its job, type and place.
 Time     `transactionTime` is when it was asked for. What is written meanwhile may be in it: the next export since then has it again.
@@ -15,15 +15,22 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 import orjson
 
 from yilian.base.codec import encode
-from yilian.node.member import Node
+from yilian.node.flight import Flight
+from yilian.node.housekeeping import Housekeeping, duty
+from yilian.node.keys import Keys
+from yilian.node.members import Members
 from yilian.node.refusals import No, demand
-from yilian.records import EVERYTHING, RecordFault, Scope, StoreUnavailable, extent_ms, patient_types, resource_types
+from yilian.node.settings import Folder
+from yilian.records import EVERYTHING, RecordFault, RecordStore, Scope, StoreUnavailable, extent_ms, patient_types, resource_types
+
+if TYPE_CHECKING:
+    from yilian.node.member import Node
 
 KEPT_S: Final = 3_600
 JOBS_MAX: Final = 4  # at once and not yet forgotten: each is a copy of the records on the disk
@@ -76,13 +83,14 @@ def wanted_of(request_url: str, *, is_of_patients: bool, query: str) -> Wanted:
 
 
 class Exports:
-    """The exports of one node. `is_closing` says that the node is about to end."""
+    """The exports of one node."""
 
-    def __init__(self, node: Node, is_closing: Callable[[], bool]) -> None:
+    def __init__(
+        self, folder: Folder, keys: Keys, store: RecordStore, members: Members, flight: Flight, housekeeping: Housekeeping
+    ) -> None:
         """Forget what an earlier life of the process left."""
-        self._node = node
-        self._is_closing = is_closing
-        self._folder = node.folder.path / "exports"
+        self._keys, self._store, self._members, self._flight, self._housekeeping = keys, store, members, flight, housekeeping
+        self._folder = folder.path / "exports"
         self._jobs: dict[str, Job] = {}
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -91,16 +99,16 @@ class Exports:
 
         Refuses  TOO_MANY_REQUESTS, SHUTTING_DOWN
         """
-        self._forget_old()
+        self.forget_old()
         demand(len(self._jobs) < JOBS_MAX, No.TOO_MANY_REQUESTS, exports_max=JOBS_MAX)
-        job = Job(secrets.token_hex(16), wanted, self._node.members.clock_ms())
-        self._node.flight.start(self._run(job))
+        job = Job(secrets.token_hex(16), wanted, self._members.clock_ms())
+        self._flight.start(self._run(job))
         self._jobs[job.id] = job
         return job
 
     def find(self, job_id: str) -> Job | None:
         """Return an export, or None if there is none (any more)."""
-        self._forget_old()
+        self.forget_old()
         return self._jobs.get(job_id)
 
     def cancel(self, job: Job) -> None:
@@ -114,16 +122,20 @@ class Exports:
         """Yield the file of a type, in pieces of whole lines."""
         with self._file(job, name).open("rb") as source:
             for place, sealed in enumerate(iter(lambda: _frame(source.read(LENGTH_BYTES), source.read), b"")):
-                yield self._node.keys.open(None, sealed, _context(job, name, place))
+                yield self._keys.open(None, sealed, _context(job, name, place))
 
     def _file(self, job: Job, name: str) -> Path:
         return self._folder / job.id / f"{name}.sealed"
 
-    def _forget_old(self) -> None:
-        now_s = self._node.members.now_s()
-        for job in list(self._jobs.values()):
-            if job.ended_at_s is not None and now_s >= job.ended_at_s + KEPT_S:
+    def forget_old(self) -> None:
+        """Forget what ended an hour ago, and have the housekeeping come again for the next one."""
+        now_s = self._members.now_s()
+        ended = [(job.ended_at_s + KEPT_S, job) for job in self._jobs.values() if job.ended_at_s is not None]
+        for end_s, job in ended:
+            if now_s >= end_s:
                 self.cancel(job)
+            else:
+                self._housekeeping.wake_in(end_s - now_s)
 
     async def _run(self, job: Job) -> None:
         try:
@@ -132,7 +144,8 @@ class Exports:
             job.fault = fault
         except OSError:
             job.fault = StoreUnavailable("The export could not be written: the disk is full or cannot be written to.")
-        job.ended_at_s = self._node.members.now_s()
+        job.ended_at_s = self._members.now_s()
+        self._housekeeping.wake_in(KEPT_S)
         if job.is_cancelled or job.fault is not None:
             shutil.rmtree(self._folder / job.id, ignore_errors=True)
 
@@ -141,8 +154,8 @@ class Exports:
         (self._folder / job.id).mkdir(mode=0o700, parents=True)
         scope = EVERYTHING if job.wanted.types == resource_types() else Scope(types=job.wanted.types)
         name, waiting, place = "", bytearray(), 0
-        for type_, line in self._node.store.export(scope):
-            if job.is_cancelled or self._is_closing():
+        for type_, line in self._store.export(scope):
+            if job.is_cancelled or self._flight.is_landing:
                 job.is_cancelled = True
                 return
             if job.wanted.since_ms is not None and not _is_newer(line, job.wanted.since_ms):
@@ -158,9 +171,15 @@ class Exports:
             self._append(job, name, place, bytes(waiting))
 
     def _append(self, job: Job, name: str, place: int, piece: bytes) -> None:
-        sealed = self._node.keys.seal(None, piece, _context(job, name, place))
+        sealed = self._keys.seal(None, piece, _context(job, name, place))
         with self._file(job, name).open("ab") as out:
             out.write(len(sealed).to_bytes(LENGTH_BYTES, "big") + sealed)
+
+
+@duty
+async def forget(node: Node) -> None:
+    """Forget exports whose hour is over, also where nobody asks for them."""
+    node.exports.forget_old()
 
 
 def _frame(length: bytes, read: Callable[[int], bytes]) -> bytes:

@@ -20,6 +20,11 @@ class Flight:
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     _is_landing: bool = False
 
+    @property
+    def is_landing(self) -> bool:
+        """Say whether the node is about to end: what can be begun again ends now."""
+        return self._is_landing
+
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start `work` as a task of its own.
 

@@ -19,6 +19,7 @@ from yilian.engines import Engine
 from yilian.ledger import Founder, Genesis, parse_genesis
 from yilian.node.carriage import Carriage
 from yilian.node.charts import Charts
+from yilian.node.exporting import Exports
 from yilian.node.flight import Flight
 from yilian.node.grants import Grants
 from yilian.node.housekeeping import Housekeeping
@@ -65,6 +66,7 @@ class Node:
     grants: Grants
     releases: Releases
     housekeeping: Housekeeping
+    exports: Exports
     own_client: bytes  # public key by which the member's own software logs in
 
     @property
@@ -168,6 +170,7 @@ def _node(
     members = Members(engine, clock)
     charts = Charts(journal, keys)
     own_client = SigningKey(folder.own_client.read_bytes()).public_key
+    flight, housekeeping = Flight(), Housekeeping()
     tokens = Tokens(settings, keys, journal, members, own_client)
     return Node(
         settings=settings,
@@ -183,10 +186,11 @@ def _node(
         carriage=Carriage(settings.id, keys, engine, members),
         tokens=tokens,
         logins=Logins(tokens, peers, members),
-        flight=Flight(),
+        flight=flight,
         limits=Limits(members.now_s),
         grants=Grants(settings.id, journal, keys, charts),
         releases=Releases(journal, keys, charts),
-        housekeeping=Housekeeping(),
+        housekeeping=housekeeping,
+        exports=Exports(folder, keys, store, members, flight, housekeeping),
         own_client=own_client,
     )

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from yilian.base.refusals import Refused
-from yilian.node import Node, NodeRefused, exporting
+from yilian.node import Node, NodeRefused
 from yilian.records import RecordFault
 from yilian.web import alliance, bulk, carrying, errors, following, login, metadata, openapi, own, patient, releasing
 from yilian.web.heights import Heights
@@ -50,6 +50,5 @@ def application(node: Node) -> Starlette:
     app = Starlette(routes=routes, middleware=[Middleware(Heights, node=node)], exception_handlers=handlers)  # by class, as documented
     app.state.node = node
     app.state.closing = asyncio.Event()
-    app.state.exports = exporting.Exports(node, app.state.closing.is_set)
     app.state.streams = Counter()  # of blocks, that each address follows now
     return app

@@ -38,7 +38,7 @@ async def kick_off(request: Request) -> Response:
     target = f"{path}?{query}" if query else path
     wanted = exporting.wanted_of(node.settings.endpoint + target, is_of_patients=path == "/fhir/Patient/$export", query=query)
     await _recorded(request, target, "")
-    job = _exports(request).start(wanted)
+    job = node_of(request).exports.start(wanted)
     return Response(status_code=202, headers=NO_STORE | {"Content-Location": f"{node.settings.endpoint}{JOBS}/{job.id}"})
 
 
@@ -68,7 +68,7 @@ async def status(request: Request) -> Response:
 async def cancel(request: Request) -> Response:
     """End and forget an export."""
     own_of(request)
-    _exports(request).cancel(_job(request))
+    node_of(request).exports.cancel(_job(request))
     return Response(status_code=202, headers=NO_STORE)
 
 
@@ -79,12 +79,7 @@ async def file(request: Request) -> Response:
     if job.ended_at_s is None or job.fault is not None or name not in job.counts:
         raise NotFound("There is no such file.")
     await _recorded(request, f"{JOBS}/{job.id}/{name}.ndjson", name)
-    return StreamingResponse(_exports(request).lines(job, name), media_type=NDJSON, headers=NO_STORE)
-
-
-def _exports(request: Request) -> exporting.Exports:
-    exports: exporting.Exports = request.app.state.exports
-    return exports
+    return StreamingResponse(node_of(request).exports.lines(job, name), media_type=NDJSON, headers=NO_STORE)
 
 
 def _job(request: Request) -> exporting.Job:
@@ -92,7 +87,7 @@ def _job(request: Request) -> exporting.Job:
 
     Refuses  NotFound
     """
-    job = _exports(request).find(request.path_params["job"])
+    job = node_of(request).exports.find(request.path_params["job"])
     if job is None:
         raise NotFound("There is no such export, or not any more.")
     return job
