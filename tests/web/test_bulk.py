@@ -59,6 +59,7 @@ def ids_of(found):
     return {name: sorted(one["id"] for one in resources) for name, resources in found.items()}
 
 
+PLANTED = "Patient Zhang San"
 OF_BOTH = {
     "AllergyIntolerance": ["ann-allergy", "bo-allergy"],
     "Condition": ["ann-condition", "bo-condition"],
@@ -149,6 +150,28 @@ async def test_a_disk_that_fails_is_said_by_the_status_and_leaves_no_file(here, 
     answer = await done(here, await kick_off(here))
     assert (answer.status_code, answer.json()["issue"][0]["code"]) == (503, "no-store")
     assert list((here.holder.folder.path / "exports").iterdir()) == []
+
+
+async def test_a_defect_of_ours_ends_an_export_and_the_status_says_under_which_case_the_log_has_it(here, monkeypatch, caplog):
+    def broken(self, job, name, place, piece):
+        raise ValueError(f"cannot read {PLANTED}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exporting.Exports, "_append", broken)
+        patch.setattr(exporting, "JOBS_MAX", 1)
+        started = await kick_off(here)
+        answer = await done(here, started)
+        again = await asked(here, started.headers["content-location"])
+    (told,) = [one.getMessage() for one in caplog.records if one.name == "yilian.node"]
+    assert (answer.status_code, answer.headers["yilian-refusal"], again.content) == (500, "500 DEFECT", answer.content)
+    case = told.split()[1]
+    assert case in answer.json()["issue"][0]["diagnostics"]
+    assert "ValueError" in told
+    assert PLANTED not in told
+    assert (await asked(here, started.headers["content-location"] + "/Patient.ndjson")).status_code == 404
+    assert list((here.holder.folder.path / "exports").iterdir()) == []
+    here.clock.go(exporting.KEPT_S)
+    assert (await asked(here, started.headers["content-location"])).status_code == 404  # and its place is free again
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ Works with   `member` (the node), `settings` (its folder), `journal` and `schema
 Does         `enrolment`, `release` (with `right`, `emergency`, `reading`, `offering`, `releases`, `lanes`), `requesting`, `wallets`,
              `ownuse`; `ownreading`, `patientlog`, `notices` (the patient's own view); `receipts`, `anchoring`; `referring` (with
              `referral_*`, `postbox`, `subscriptions`), `examinations`, `assessing`.
+Tells        `defects`: our own, in the operator's log, without words.
 Remembers    `aftermath`, `housekeeping`: what must not be forgotten; `older`: what came before this member; `handedkeys`: what may be.
 Modules are doors as well: `from yilian.node import release` names a use case as a regulator would.
 """
@@ -44,6 +45,7 @@ from yilian.node import (
     tokens,
     wallets,
 )
+from yilian.node.defects import noted, without_words
 from yilian.node.journal import TablesDamaged
 from yilian.node.member import Clock, Node, clock_ms, found, join, opened, read_genesis
 from yilian.node.refusals import RETRY_AFTER_S, No, NodeRefused, number_and_name, said, status_of
@@ -77,6 +79,7 @@ __all__ = [
     "handedkeys",
     "join",
     "limits",
+    "noted",
     "notices",
     "number_and_name",
     "older",
@@ -103,4 +106,5 @@ __all__ = [
     "subscriptions",
     "tokens",
     "wallets",
+    "without_words",
 ]

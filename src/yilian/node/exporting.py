@@ -10,6 +10,7 @@ Source   FHIR Bulk Data Access 2.0.0, "Request flow"; design 04 "Operations". Ot
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from yilian.base.codec import encode
+from yilian.node.defects import noted
 from yilian.node.flight import Flight
 from yilian.node.housekeeping import Housekeeping, duty
 from yilian.node.keys import Keys
@@ -37,6 +39,7 @@ JOBS_MAX: Final = 4  # at once and not yet forgotten: each is a copy of the reco
 PIECE_BYTES: Final = 256 * 1024
 FORMATS: Final = frozenset({"application/fhir+ndjson", "application/ndjson", "ndjson"})
 LENGTH_BYTES: Final = 4
+_log = logging.getLogger("yilian.node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Wanted:
 
 @dataclass(slots=True)
 class Job:
-    """One export. `fault` says why it failed."""
+    """One export. `fault` says why it failed; `case` under which number the log has the defect of ours that ended it."""
 
     id: str
     wanted: Wanted
@@ -58,7 +61,13 @@ class Job:
     counts: dict[str, int] = field(default_factory=dict)  # type -> lines, of the files that there are
     ended_at_s: int | None = None
     fault: RecordFault | None = None
+    case: str | None = None
     is_cancelled: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """Say whether its files are whole."""
+        return self.ended_at_s is not None and self.fault is None and self.case is None and not self.is_cancelled
 
 
 def wanted_of(request_url: str, *, is_of_patients: bool, query: str) -> Wanted:
@@ -144,10 +153,13 @@ class Exports:
             job.fault = fault
         except OSError:
             job.fault = StoreUnavailable("The export could not be written: the disk is full or cannot be written to.")
-        job.ended_at_s = self._members.now_s()
-        self._housekeeping.wake_in(KEPT_S)
-        if job.is_cancelled or job.fault is not None:
-            shutil.rmtree(self._folder / job.id, ignore_errors=True)
+        except Exception as error:  # noqa: BLE001 - our defect, in a task that nobody awaits: told as that of a request is
+            job.case = noted(error, "an export", _log)
+        finally:
+            job.ended_at_s = self._members.now_s()
+            self._housekeeping.wake_in(KEPT_S)
+            if not job.is_done:
+                shutil.rmtree(self._folder / job.id, ignore_errors=True)
 
     def _write(self, job: Job) -> None:
         """Write all files; called in a thread."""

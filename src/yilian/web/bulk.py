@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute, Route
 
 from yilian.node import exporting, ownuse, reading
 from yilian.records import NotFound, instant
+from yilian.web import errors
 from yilian.web.answers import NO_STORE, node_of, own_of
 from yilian.web.own import own_records
 
@@ -51,6 +52,8 @@ async def status(request: Request) -> Response:
         return Response(status_code=202, headers=NO_STORE | progress)
     if job.fault is not None:
         raise job.fault
+    if job.case is not None:
+        return errors.defective(request, job.case)
     manifest = {
         "transactionTime": instant(job.asked_at_ms),
         "request": job.wanted.request,
@@ -76,7 +79,7 @@ async def file(request: Request) -> Response:
     """Answer with one file of an export that is done."""
     own_of(request)
     job, name = _job(request), request.path_params["type"]
-    if job.ended_at_s is None or job.fault is not None or name not in job.counts:
+    if not job.is_done or name not in job.counts:
         raise NotFound("There is no such file.")
     await _recorded(request, f"{JOBS}/{job.id}/{name}.ndjson", name)
     return StreamingResponse(node_of(request).exports.lines(job, name), media_type=NDJSON, headers=NO_STORE)

@@ -7,8 +7,6 @@ log has the rest: the type and the places in the code, and not what the exceptio
 from __future__ import annotations
 
 import logging
-import secrets
-import traceback
 from typing import Any, Final
 
 import orjson
@@ -17,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from yilian.base.refusals import Refused
-from yilian.node import RETRY_AFTER_S, NodeRefused, number_and_name, said, status_of
+from yilian.node import RETRY_AFTER_S, NodeRefused, noted, number_and_name, said, status_of, without_words
 from yilian.records import Issue, RecordFault, operation_outcome
 
 PROBLEM: Final = "application/problem+json"
@@ -74,16 +72,12 @@ async def gone(_request: Request, _error: Exception) -> Response:
 
 async def defect(request: Request, error: Exception) -> Response:
     """Answer our own defect, without a word of its inside; the log has its cause under the same number, and no request body."""
-    case = secrets.token_hex(4)
-    _log.error("defect %s in %s: %s", case, request.scope.get("endpoint"), without_words(error))
+    return defective(request, noted(error, request.scope.get("endpoint"), _log))
+
+
+def defective(request: Request, case: str) -> Response:
+    """Answer a defect that stands in the log under a case number."""
     return _answer(request, 500, 500, "DEFECT", {"case": case}, f"Our defect, case {case}: nothing was released. Tell the operator.")
-
-
-def without_words(error: BaseException) -> str:
-    """Return where an exception came from: types and lines of code, of its causes too, never its message."""
-    frames = "".join(traceback.format_list(traceback.extract_tb(error.__traceback__)))
-    cause = error.__cause__ or error.__context__
-    return f"{type(error).__name__}\n{frames}" + (f"after {without_words(cause)}" if cause is not None else "")
 
 
 class WithoutWords(logging.Filter):
