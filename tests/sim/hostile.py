@@ -27,6 +27,7 @@ from yilian.engines.cometbft.settings import address, chain_id, genesis_document
 from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.cometbft.stubs.crypto import keys_pb2
+from yilian.engines.cometbft.stubs.types import params_pb2
 from yilian.engines.replica import Replica
 from yilian.ledger import Genesis, lthash, root_at, screen
 
@@ -161,7 +162,13 @@ class Hostile:
         updates = [abci.ValidatorUpdate(pub_key=keys_pb2.PublicKey(ed25519=consensus_key(name).public_key), power=1) for name in NAMES]
         state = b'{"yilian":"%s"}' % document["app_state"]["yilian"].encode()
         answer = node.application.init_chain(
-            abci.RequestInitChain(chain_id=chain_id(self.genesis.network_id), validators=updates, app_state_bytes=state, initial_height=1)
+            abci.RequestInitChain(
+                chain_id=chain_id(self.genesis.network_id),
+                validators=updates,
+                app_state_bytes=state,
+                initial_height=1,
+                consensus_params=params_pb2.ConsensusParams(version=params_pb2.VersionParams(app=self.genesis.rules_version)),
+            )
         )
         self.same(0, "app hash", answer.app_hash)
 

@@ -22,7 +22,7 @@ from yilian.contracts import consent, directory
 from yilian.engines import decode_block, encode_block
 from yilian.engines.cometbft import Diverged, NotAHome, OutOfStep, RestoredAlone, Seat, Trust, WrongGenesis, WrongVersion, write_home
 from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, LOOK_S, LOOKS_MAX, Application
-from yilian.engines.cometbft.items import Held, Screening, in_block, pack, unpack
+from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX, BATCH_TRANSACTIONS_MAX, Held, Screening, in_block, pack, unpack
 from yilian.engines.cometbft.peerfilter import BEHIND_MS, STRANGER_S
 from yilian.engines.cometbft.process import cause
 from yilian.engines.cometbft.server import Server
@@ -30,10 +30,12 @@ from yilian.engines.cometbft.settings import address, chain_id, genesis_document
 from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.cometbft.stubs.crypto import keys_pb2
+from yilian.engines.cometbft.stubs.types import params_pb2
 from yilian.engines.cometbft.wire import MESSAGE_SIZE_BYTES_MAX, Frames, NotAbci, framed
+from yilian.engines.faults import RulesMissing
 from yilian.engines.fsck import fsck
 from yilian.engines.replica import Replica
-from yilian.ledger import parse_manifest
+from yilian.ledger import NEWEST, parse_manifest
 
 # -- the wire
 
@@ -390,12 +392,29 @@ def test_another_cometbft_is_told_so(application):
         application.info(abci.RequestInfo(version="0.37.1"))
 
 
+def test_rules_that_this_software_lacks_are_told_before_a_block_is_decided(application, monkeypatch):
+    assert application.info(abci.RequestInfo()).app_version == NEWEST
+    monkeypatch.setattr(directory, "rules_version_at", lambda view, height: NEWEST + 1 if height == 1 else NEWEST)
+    with pytest.raises(RulesMissing, match=rf"the network runs rules version {NEWEST + 1}, .* install a newer release"):
+        application.info(abci.RequestInfo())
+
+
+def test_the_limits_of_a_batch_belong_to_the_rules_of_the_network():
+    """Whoever changes one of them changes what blocks mean, and must bring a rules version (ADR-0116)."""
+    assert (NEWEST, BATCH_TRANSACTIONS_MAX, BATCH_SIZE_BYTES_MAX) == (1, 256, 262_144)
+
+
+def with_rules(version):
+    return params_pb2.ConsensusParams(version=params_pb2.VersionParams(app=version))
+
+
 def init(genesis, **changes):
     document = genesis_document(genesis)
     updates = [
         abci.ValidatorUpdate(pub_key=keys_pb2.PublicKey(ed25519=m.consensus_key), power=m.power) for m in genesis.members if m.consensus_key
     ]
     fields = {"chain_id": document["chain_id"], "validators": updates, "app_state_bytes": json.dumps(document["app_state"]).encode()}
+    fields["consensus_params"] = with_rules(int(document["consensus_params"]["version"]["app"]))
     return abci.RequestInitChain(**{**fields, **changes})
 
 
@@ -411,6 +430,7 @@ def test_genesis_is_taken_if_it_is_ours_to_the_byte(application, replica, genesi
         {"app_state_bytes": b"not json"},
         {"app_state_bytes": b'{"yilian":"AAAA"}'},
         {"validators": []},
+        {"consensus_params": params_pb2.ConsensusParams(version=params_pb2.VersionParams(app=2))},
     ],
 )
 def test_another_genesis_is_told_so(application, genesis, changes):

@@ -30,9 +30,10 @@ from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.cometbft.stubs.crypto import keys_pb2
 from yilian.engines.cometbft.stubs.types import params_pb2
+from yilian.engines.faults import RulesMissing
 from yilian.engines.protocol import Block
 from yilian.engines.replica import Decided, Replica
-from yilian.ledger import BlockHeader, Genesis, Result
+from yilian.ledger import BlockHeader, Genesis, Result, VersionMissing, rules_of
 
 BLOCK_TRANSACTIONS_MAX = 4_000  # so that deciding a block takes well under `timeout_propose` on a slow core (ADR-0091)
 BUSY_TRANSACTIONS = 100  # a block of as many says that the network is busy: then a proposal waits for what is being checked (ADR-0116)
@@ -117,14 +118,19 @@ class Application:
     def info(self, asked: abci.RequestInfo) -> abci.ResponseInfo:
         """Answer where the ledger stands: the last height that is durable here.
 
-        Raises   WrongVersion
+        Raises   WrongVersion; RulesMissing, if the next block is decided by rules that this software does not have
         """
         if asked.version and asked.version != VERSION:
             raise WrongVersion(asked.version)
         chain = self._replica.chain
+        rules_version = directory.rules_version_at(self._replica.read(), chain.height + 1)
+        try:
+            rules_of(rules_version)
+        except VersionMissing as why:  # said at the start, not when the next block comes
+            raise RulesMissing(str(why)) from why
         return abci.ResponseInfo(
             data="yilian",
-            app_version=directory.rules_version_at(self._replica.read(), chain.height + 1),
+            app_version=rules_version,
             last_block_height=chain.height,
             last_block_app_hash=chain.app_hash if chain.height else b"",
         )
@@ -167,6 +173,8 @@ class Application:
         ours = self._genesis
         if asked.chain_id != chain_id(ours.network_id) or _carried(asked.app_state_bytes) != ours.encoded():
             raise WrongGenesis(ours.network_id, f"chain {asked.chain_id!r}")
+        if asked.consensus_params.version.app != ours.rules_version:
+            raise WrongGenesis(ours.network_id, f"rules version {asked.consensus_params.version.app} instead of {ours.rules_version}")
         theirs = {each.pub_key.ed25519: each.power for each in asked.validators}
         if theirs != validators.validators(self._replica.read()):
             raise WrongGenesis(ours.network_id, f"chain {asked.chain_id!r} with other validators")

@@ -18,7 +18,9 @@ from yilian.base.cose import SIGN1_HEAD
 from yilian.base.refusals import Reason, Refused, require
 from yilian.ledger import KeyTable, Screened, screen_all
 
-BATCH_TRANSACTIONS_MAX = 256  # what one member of four has on its way (ADR-0116)
+# Both limits say what an item of a decided block means (`in_block`), so they belong to rules version 1: other limits, another app hash.
+# Other values come with another rules version, chosen by height (ADR-0116).
+BATCH_TRANSACTIONS_MAX = 256  # what one member of four has on its way
 BATCH_SIZE_BYTES_MAX = 256 * 1024  # design 02
 FACTS_SIZE_BYTES_MAX = 64 * 1024 * 1024  # as many small transactions as four members may have waiting; what falls out is verified again
 BATCHES_SIZE_BYTES_MAX = 16 * 1024 * 1024  # two full blocks; what falls out is taken apart again
