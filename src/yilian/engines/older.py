@@ -158,6 +158,15 @@ class Older:
         shutil.rmtree(self._folder)
         self._begun_again.unlink(missing_ok=True)
 
+    def forget(self) -> None:
+        """Throw away what was fetched, to begin again.
+
+        Raises   DiskFull, DiskFailed
+        """
+        self._copy.close()
+        shutil.rmtree(self._folder)
+        self._copy = Replica.open(self._folder, self._replica.genesis)
+
     def close(self) -> None:
         """Let go of the second copy's files; what is in them stays."""
         self._copy.close()
@@ -166,9 +175,7 @@ class Older:
         """Throw away what was fetched, keep why, and return what to raise."""
         with self._begun_again.open("a") as file:
             file.write(why + "\n")
-        self._copy.close()
-        shutil.rmtree(self._folder)
-        self._copy = Replica.open(self._folder, self._replica.genesis)
+        self.forget()
         return Lied(why, is_sender=False)
 
 
