@@ -15,8 +15,9 @@ from tests.worlds import MEMBERS, STARTED_AT_S, key, make_genesis
 from yilian.base.merkle import is_included
 from yilian.contracts import anchor, directory
 from yilian.engines import Lied, NotHeld, Older, StoreCorrupt, encode_block, fsck, fsck_folder, progress_in
-from yilian.engines.older import FOLDER
+from yilian.engines.older import BEGUN_AGAIN, FOLDER
 from yilian.engines.replica import Replica
+from yilian.engines.served import Served
 from yilian.engines.store import FILE
 from yilian.ledger import BlockHeader, Restore, chunks, describe, frontier_at, lanes_over, parse_manifest
 
@@ -304,6 +305,69 @@ def test_killed_at_any_step_what_lies_on_the_disk_goes_on(grown, tmp_path):
         follow(again, source)
         assert same_everywhere(again, source.replica)
         again.close()
+
+
+def killed_when(monkeypatch, act):
+    """Do something that removes the second copy, and die once the first file of it is gone."""
+
+    class Killed(BaseException):
+        pass
+
+    def rmtree(folder):
+        min(path for path in folder.iterdir() if path.is_file()).unlink()
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", rmtree)
+        with pytest.raises(Killed):
+            act()
+
+
+def test_killed_when_all_was_joined_nothing_of_the_second_copy_stays(grown, tmp_path, monkeypatch):
+    source, snapshot = grown
+    replica = restored(tmp_path / "ledger", source, snapshot)
+    (tmp_path / "ledger" / BEGUN_AGAIN).write_text("why\n")
+    killed_when(monkeypatch, lambda: finished(fetched(Older(replica), source)))
+    replica.close()
+    again = Replica.open(tmp_path / "ledger", source.genesis)
+    assert again.missing == 0
+    assert Served(again).missing == 0
+    left = {path.name for path in (tmp_path / "ledger").iterdir()}
+    again.close()
+    replica = restored(tmp_path / "other", source, snapshot)
+    assert left == {path.name for path in (tmp_path / "other").iterdir()}
+    replica.close()
+
+
+def test_killed_between_the_last_step_and_the_removing_nothing_of_the_second_copy_stays(grown, tmp_path, monkeypatch):
+    source, snapshot = grown
+    replica = restored(tmp_path / "ledger", source, snapshot)
+    with monkeypatch.context() as patch:
+        patch.setattr("yilian.engines.older.remove_leftovers", lambda _: None)
+        finished(fetched(Older(replica), source))
+    replica.close()
+    assert (tmp_path / "ledger" / FOLDER).exists()
+    again = Replica.open(tmp_path / "ledger", source.genesis)
+    Served(again)
+    assert not (tmp_path / "ledger" / FOLDER).exists()
+    again.close()
+
+
+def test_killed_while_it_is_thrown_away_it_begins_anew(grown, tmp_path, monkeypatch):
+    source, snapshot = grown
+    replica = restored(tmp_path / "ledger", source, snapshot)
+    older = fetched(Older(replica), source, parts=2)
+    killed_when(monkeypatch, older.forget)
+    replica.close()
+    again = Replica.open(tmp_path / "ledger", source.genesis)
+    older = Served(again).older()
+    assert older.since_height == 0
+    older.forget()  # nothing lies in the way of another time
+    finished(fetched(older, source))
+    assert {path.name for path in (tmp_path / "ledger").iterdir()}.isdisjoint({FOLDER, f"{FOLDER}.away"})
+    follow(again, source)
+    assert same_everywhere(again, source.replica)
+    again.close()
 
 
 def test_how_far_it_is_is_read_from_the_folder_by_whoever_looks(grown, joined, tmp_path):

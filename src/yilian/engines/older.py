@@ -3,7 +3,8 @@
 Life     frames of blocks -> `read` -> a proof of whoever sent them that the log so far is the beginning of the snapshot's -> `take`: the
          proof holds, every rule and signature is decided again in a second copy beside the first, and gives those very leaves -> ... ->
          the second copy stands at the snapshot's height with the snapshot's app hash, time and root -> `join` -> one copy, whole.
-Crash    the second copy is durable block by block and goes on where it stood; joining is begun again and gives the same.
+Crash    the second copy is durable block by block and goes on where it stood; joining is begun again and gives the same. Who
+         opens the copy for an engine removes what was on its way out.
 Trusts   the snapshot's own root and app hash (checked when it was restored), and nobody who sends. Not proven by either: heights and times
          of blocks, as far as no row of the state depends on them. A member signs no root of a block that it has by this way (ADR-0122).
 Source   design 02 "Snapshot": older leaves are fetched from peers afterwards and checked against the root; RFC 9162 section 2.1.4.
@@ -28,6 +29,7 @@ from yilian.engines.wire import RawBlock, decode_block
 from yilian.ledger import Frontier, parse_chain
 
 FOLDER = "older"  # beside the ledger's own file
+_AWAY = "older.away"  # the same on its way out: renamed first, so that a folder that is half removed is never taken for one to go on with
 BEGUN_AGAIN = "older.refused"  # beside it: why all that was fetched was thrown away, a line for each time, until the copy is whole
 JOINED_BYTES_AT_ONCE = 1_000_000  # in one SQLite transaction: blocks that come meanwhile wait no longer than for a large one of their own
 _TABLES = {
@@ -155,8 +157,7 @@ class Older:
                 yield
         self._replica.completed(shared)
         self.close()
-        shutil.rmtree(self._folder)
-        self._begun_again.unlink(missing_ok=True)
+        remove_leftovers(self._replica)
 
     def forget(self) -> None:
         """Throw away what was fetched, to begin again.
@@ -164,7 +165,7 @@ class Older:
         Raises   DiskFull, DiskFailed
         """
         self._copy.close()
-        shutil.rmtree(self._folder)
+        _remove(self._folder)
         self._copy = Replica.open(self._folder, self._replica.genesis)
 
     def close(self) -> None:
@@ -177,6 +178,23 @@ class Older:
             file.write(why + "\n")
         self.forget()
         return Lied(why, is_sender=False)
+
+
+def remove_leftovers(replica: Replica) -> None:
+    """Remove what a killed process left: a second copy that was on its way out, and any beside a copy from which nothing is missing."""
+    folder = replica.path.parent
+    _remove(folder / _AWAY)
+    if not replica.missing:
+        _remove(folder / FOLDER)
+        (folder / BEGUN_AGAIN).unlink(missing_ok=True)
+
+
+def _remove(folder: Path) -> None:
+    away = folder.with_name(_AWAY)
+    if away.exists():
+        shutil.rmtree(away)
+    if folder.exists():
+        shutil.rmtree(folder.rename(away))
 
 
 def progress_in(folder: Path) -> Progress | None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import NoReturn
 
 from yilian.engines.collector import collect_seldom
-from yilian.engines.older import Older
+from yilian.engines.older import Older, remove_leftovers
 from yilian.engines.protocol import Block, Committed, Entry
 from yilian.engines.replica import Replica
 from yilian.engines.views import View
@@ -22,6 +22,7 @@ class Served:
     def __init__(self, replica: Replica) -> None:
         """Answer from `replica`."""
         collect_seldom()
+        remove_leftovers(replica)
         self.replica = replica
         self._bell = Bell()
         self._waiting: set[Waiter] = set()
