@@ -15,6 +15,7 @@ from yilian.base.digests import sha256
 from yilian.contracts import directory
 from yilian.engines import StoreCorrupt, StoreLocked
 from yilian.engines.cometbft import CometBftEngine, Rpc, Trust, begin_again, write_home
+from yilian.engines.consortium import standing
 from yilian.engines.folders import hold
 from yilian.ledger import parse_manifest
 
@@ -124,6 +125,7 @@ async def test_whom_no_member_is_known_by_cannot_connect_and_once_admitted_it_fo
         first = await within(consortium.engines["hospital-1"].submit(grant(consortium, "first", "hospital-1")[0]))
         await within(consortium.all_at(first.height + 2))  # two heartbeats: it dials every second meanwhile
         assert engine.read().chain.height == 0
+        assert (await asyncio.to_thread(standing, folder)).is_seated is False
         for name in NAMES:
             assert seat.peer.partition("@")[0] not in await connected(consortium, name)
 
@@ -137,14 +139,11 @@ async def test_whom_no_member_is_known_by_cannot_connect_and_once_admitted_it_fo
             said = await within(consortium.engines["hospital-1"].submit(vote))
         consortium.engines["pharmacy-1"] = engine
         await hashes_agree(consortium, said.height)
-        assert await peers_of(seat) > 0
+        waits_no_more = await asyncio.to_thread(standing, folder)
+        assert (waits_no_more.is_seated, waits_no_more.peers > 0) == (True, True)
     finally:
         consortium.engines["pharmacy-1"] = engine
         await consortium.stop()
-
-
-async def peers_of(seat):
-    return (await asyncio.to_thread(Rpc(seat.rpc_port).standing)).peers
 
 
 async def connected(consortium, name):

@@ -38,6 +38,11 @@ _ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")  # it names a f
 _SERVER: Final = re.compile(r"[^\s,@/]+:[0-9]{1,5}")
 _PEER: Final = re.compile(r"[0-9a-f]{40}@[^\s,@/]+:[0-9]{1,5}")
 
+_NOT_LET_IN: Final = (
+    "nobody lets it in yet: the directory, as far as it is known here, has no seat with this key. Have the members vote on it "
+    "(`yilian network propose`); it tries again by itself, at least every five minutes"
+)
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
@@ -319,12 +324,14 @@ def _status(options: argparse.Namespace, output: Output) -> None:
             "is_catching_up": said.is_catching_up,
             "behind_s": said.behind_s,
             "peers": said.peers,
+            "is_seated": said.is_seated,
             "refused_snapshot": said.refused or None,
             "validators": said.validators,
             "older_entries": None if older is None else _older(older),
         },
         f"{member}: height {said.height}, {last}{catching_up}, {said.peers} peers",
         f"{len(said.validators)} validators: " + ", ".join(f"{name} {power}/{whole}" for name, power in said.validators.items()),
+        *([] if said.is_seated or said.peers else [_NOT_LET_IN]),
         *([f"{said.refused}; it waits for another: make sure that who is named with --peers and --ask is honest"] if said.refused else []),
         *([] if older is None else [f"before its snapshot: {older.entries} of {older.entries_all} entries fetched and proven so far"]),
         *([] if older is None or not older.begun_again else [_begun_again(older)]),

@@ -57,6 +57,7 @@ class Standing:
     behind_s: int  # since the latest block; a heartbeat comes every 5 s
     peers: int
     refused: str  # of a member that joins: why the last snapshot that it was offered was not taken; else empty
+    is_seated: bool  # as far as the directory here goes: whose seat no member knows is hung up on (ADR-0117)
     validators: dict[str, int]  # member -> power; a key that the directory does not know stands as its hex
 
 
@@ -114,7 +115,10 @@ def standing(folder: Path) -> Standing:
     finally:
         client.close()
     named = {names.get(key, key.hex()): power for key, power in powers.items()}
-    return Standing(said.height, said.is_catching_up, said.behind_s, said.peers, refused_snapshot(folder), dict(sorted(named.items())))
+    is_seated = said.seat_key in names
+    return Standing(
+        said.height, said.is_catching_up, said.behind_s, said.peers, refused_snapshot(folder), is_seated, dict(sorted(named.items()))
+    )
 
 
 def _client(server: str) -> Rpc:

@@ -25,6 +25,7 @@ from yilian.engines.cometbft.application import Application
 from yilian.engines.cometbft.headers import servers_said
 from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX, BATCH_TRANSACTIONS_MAX, pack
 from yilian.engines.cometbft.process import Process
+from yilian.engines.cometbft.redial import Redial
 from yilian.engines.cometbft.rpc import Rpc, Taken, Unreachable
 from yilian.engines.cometbft.server import Server
 from yilian.engines.cometbft.settings import SOCKET, read_ports
@@ -77,7 +78,7 @@ class CometBftEngine(Served):
         self._is_closed = False
         self._advanced = threading.Event()
         self._last_block_at = time.monotonic()
-        self._lonely_until = 0.0  # monotonic; no CometBFT without peers is started anew before
+        self._redial = Redial()
         self._ports = ports
         self._rpc = Rpc(ports.rpc)
         self._snapshots = Snapshots(folder / FOLDER, replica, self._fail, snapshot_every, made_at=servers_said(ports.servers))
@@ -270,15 +271,13 @@ class CometBftEngine(Served):
 
     # -- the watch
 
-    def _is_alone(self) -> bool:
-        """Say whether CometBFT has no peer though it is told of some. It gives up dialling one that hung up on it too often (ADR-0117)."""
-        if not self._ports.named:
-            return False
+    def _peers(self) -> int | None:
+        """Return how many peers CometBFT has; None while it starts."""
         client = Rpc(self._ports.rpc)  # the sender's own is used by one thread
         try:
-            return client.standing().peers == 0
+            return client.standing().peers
         except Unreachable:
-            return False  # it starts
+            return None
         finally:
             client.close()
 
@@ -287,13 +286,13 @@ class CometBftEngine(Served):
             now = time.monotonic()
             since_s = int(now - self._last_block_at)
             if since_s < HALTED_S:
+                self._redial.end()
                 continue
             failure = self.process.failure()
             if failure is not None:
                 self._fail(failure)
                 return
-            if now >= self._lonely_until and self._is_alone():
-                self._lonely_until = now + HALTED_S
+            if self._ports.named and self._redial.may_be_due(now) and self._redial.is_due(now, self._peers()):
                 self._renew()
             with self._guard:
                 late = [id_ for id_, one in self._pending.items() if now - one.since >= PATIENCE_S]

@@ -41,6 +41,7 @@ class Standing:
     is_catching_up: bool
     behind_s: int  # since the latest block
     peers: int
+    seat_key: bytes  # public: by it the others know the peer and its votes
 
 
 class Rpc:
@@ -77,11 +78,12 @@ class Rpc:
 
         Raises   Unreachable
         """
-        sync = self._ask("status")["sync_info"]
+        status = self._ask("status")
+        sync, seat_key = status["sync_info"], base64.b64decode(status["validator_info"]["pub_key"]["value"])
         net = self._ask("net_info")
         latest = datetime.fromisoformat(sync["latest_block_time"][:19] + "+00:00")  # RFC 3339 in UTC, with nanoseconds
         behind_s = max(0, int((datetime.now(UTC) - latest).total_seconds()))
-        return Standing(int(sync["latest_block_height"]), bool(sync["catching_up"]), behind_s, int(net["n_peers"]))
+        return Standing(int(sync["latest_block_height"]), bool(sync["catching_up"]), behind_s, int(net["n_peers"]), seat_key)
 
     def block_hash(self, height: int) -> str:
         """Return the hash of the block at a height, which a new member trusts to begin a state sync.
