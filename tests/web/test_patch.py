@@ -1,5 +1,6 @@
 """JSON Patch on a member's own records: the digits stay, all of a patch or none of it, and nobody is overwritten."""
 
+import copy
 import json
 
 import pytest
@@ -7,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.release_worlds import HOLDER, ward
-from yilian.records import RecordFault
+from yilian.records import RecordFault, patching
+from yilian.records.faults import Invalid, Malformed, TooLarge
+from yilian.records.jsontext import DEPTH_MAX
 from yilian.records.patching import OPERATIONS_MAX, patched
 
 RESULT = (
@@ -69,6 +72,77 @@ async def test_a_patch_that_does_not_fit_changes_nothing(here, operations, statu
     answer = await patch(here, operations)
     assert (answer.status_code, answer.json()["resourceType"]) == (status, "OperationOutcome")
     assert here.holder.store.read("Observation", "o").version_id == 1
+
+
+def nested(levels):
+    return b"[" * levels + b"]" * levels
+
+
+@pytest.mark.parametrize("levels", [DEPTH_MAX, 300, 600, 50_000])
+async def test_what_nests_too_deep_is_refused_before_it_is_copied(here, levels):
+    answer = await patch(here, b'[{"op":"add","path":"/x","value":%s},{"op":"add","path":"/y","value":1}]' % nested(levels))
+    assert (answer.status_code, answer.json()["resourceType"]) == (400, "OperationOutcome")
+
+
+def test_no_row_of_operations_nests_deeper_than_may_be():
+    deepest = b'{"a":%s}' % nested(DEPTH_MAX - 1)
+    assert patched(b'{"a":1}', b'[{"op":"replace","path":"/a","value":%s}]' % nested(DEPTH_MAX - 1)) == deepest
+    assert patched(deepest, b'[{"op":"move","from":"/a/0","path":"/b"},{"op":"copy","from":"/b","path":"/a/-"}]')
+    for inner in ("add", "copy", "move"):
+        into = {"op": inner, "path": "/a" + "/0" * (DEPTH_MAX - 1), "from": "/b", "value": [[]]}
+        with pytest.raises(Malformed, match=f"^The resource would nest deeper than {DEPTH_MAX} levels"):
+            patched(deepest[:-1] + b',"b":[[]]}', json.dumps([into]).encode())
+
+
+NUMBERS = [b"0.0000001", b"1.0e2", b"-0", b"-0.0", b"1E-7", b"5.10", b"1E+400", b"12345678901234567890123456789012345678"]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_numbers_that_nobody_touched_or_that_were_put_in_are_written_as_they_came(number):
+    body = b'{"a":%s,"b":[%s]}' % (number, number)
+    assert patched(body, b"[]") == body
+    copying = b'[{"op":"test","path":"/a","value":%s},{"op":"copy","from":"/a","path":"/c"},{"op":"add","path":"/d","value":%s}]'
+    assert patched(body, copying % (number, number)) == body[:-1] + b',"c":%s,"d":%s}' % (number, number)
+
+
+def test_a_test_compares_numbers_by_value_and_nothing_else_with_them():
+    def tested(value):
+        return patched(b'{"a":1.0e2,"b":1}', b'[{"op":"test","path":"/a","value":%s}]' % value)
+
+    assert tested(b"100") == tested(b"100.000") == tested(b"1E2")
+    for other in (b"100.1", b'"1.0e2"', b'"100"', b"true", b"null", b"[]"):
+        with pytest.raises(Invalid, match=r"^Operation 0 is a test"):
+            tested(other)
+    with pytest.raises(Invalid, match=r"^Operation 0 is a test"):
+        patched(b'{"b":1}', b'[{"op":"test","path":"/b","value":true}]')
+
+
+def test_a_number_that_is_too_long_or_out_of_reach_is_refused():
+    for number in (b"1" * 65, b"0." + b"0" * 63):
+        with pytest.raises(TooLarge, match=r"^A number has more than 64 characters"):
+            patched(b'{"a":1}', b'[{"op":"test","path":"/a","value":%s}]' % number)
+    with pytest.raises(Invalid, match=r"^Operation 0"):
+        patched(b'{"a":1}', b'[{"op":"test","path":"/a","value":1e99999999999999999999}]')
+
+
+def test_the_resource_is_copied_as_a_whole_for_no_operation(monkeypatch):
+    copied, deepcopy = [], copy.deepcopy
+    monkeypatch.setattr(copy, "deepcopy", lambda value, *memo: (copied.append(value), deepcopy(value, *memo))[1])
+    patched(RESULT, json.dumps(replacing("/status", "amended") * OPERATIONS_MAX).encode())
+    assert copied == ["amended"] * OPERATIONS_MAX
+
+
+def test_what_a_patch_moves_and_copies_is_bounded_all_in_all(monkeypatch):
+    monkeypatch.setattr(patching, "RESOURCE_BYTES_MAX", 8_000)
+    body = b'{"a":"%s","b":[%s]}' % (b"x" * 2_400, b",".join([b"1"] * 2_400))
+
+    def carrying(op, times, *names):
+        return patched(body, json.dumps([{"op": op, "from": name, "path": name} for name in names for _ in range(times)]).encode())
+
+    assert carrying("copy", 3, "/a") == carrying("copy", 1, "/b") == carrying("move", 3, "/b") == carrying("move", 100, "/a") == body
+    for op, times, names in (("copy", 4, ["/a"]), ("copy", 2, ["/a", "/b"]), ("move", 4, ["/b"])):
+        with pytest.raises(TooLarge, match=r"^A patch copies and moves more than 8000 bytes"):
+            carrying(op, times, *names)
 
 
 async def test_who_names_an_older_version_or_another_kind_of_patch_is_refused(here):
