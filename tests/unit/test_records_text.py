@@ -26,6 +26,7 @@ from yilian.records.jsontext import identity_splices, read_bundle, read_resource
         (b'{"a":1,"a":2}', Malformed, "An object repeats a key: JSON with two meanings is not stored."),
         (b'{"a":{"b":1,"b":1}}', Malformed, "An object repeats a key: JSON with two meanings is not stored."),
         (b'{"a":NaN}', Malformed, "NaN is not a JSON number."),
+        (b'{"a":1e99999999999999999999}', Malformed, "A number's exponent is out of reach."),
         (b'{"a":[-Infinity]}', Malformed, "-Infinity is not a JSON number."),
         (b'{"a":"\xff"}', Malformed, "The body is not UTF-8."),
         (b"\xef\xbb\xbf{}", Malformed, "A FHIR resource is a JSON object."),

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias
 
 from yilian.records.faults import Malformed, TooLarge
@@ -91,7 +91,10 @@ def _no_constant(name: str) -> JsonValue:
 def _decimal(text: str) -> Decimal:
     if len(text) > NUMBER_CHARACTERS_MAX:
         raise TooLarge(f"A number has more than {NUMBER_CHARACTERS_MAX} characters.")
-    return Decimal(text)
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise Malformed("A number's exponent is out of reach.") from error
 
 
 def _integer(text: str) -> int:
