@@ -14,7 +14,7 @@ from yilian.base.codec import decode, encode
 from yilian.base.digests import sha256
 from yilian.contracts import directory
 from yilian.engines import StoreCorrupt, StoreLocked
-from yilian.engines.cometbft import CometBftEngine, Rpc, Trust, begin_again, write_home
+from yilian.engines.cometbft import CometBftEngine, Trust, begin_again, write_home
 from yilian.engines.consortium import standing
 from yilian.engines.folders import hold
 from yilian.ledger import parse_manifest

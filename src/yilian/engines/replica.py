@@ -47,7 +47,6 @@ from yilian.ledger import (
 
 TAG_SIZE = 16
 _HORIZON, _BEGAN = "horizon", "began"
-ADDRESS_SIZE = 20  # of a validator, as ADR-0013 has it
 _BLOCKS_AT_ONCE = 16  # read for a follower in one query
 _PLACES_AT_ONCE = 256
 
@@ -131,7 +130,7 @@ class Replica:
         named = [] if self.genesis.operator else [equivocator_in(leaf) for leaf in system_leaves]
         members = [directory.member(self._final, name) for name in named if name is not None]
         keys = [member.consensus_key for member in members if member is not None and member.consensus_key is not None]
-        return replace(header, equivocators=tuple([sha256(key)[:ADDRESS_SIZE] for key in keys]))
+        return replace(header, equivocators=tuple([directory.validator_address(key) for key in keys]))
 
     def decide(self, header: BlockHeader, transactions: Sequence[bytes], known: Mapping[bytes, Screened] | None = None) -> Decided:
         """Return what a block does to the latest final state; nothing changes yet.

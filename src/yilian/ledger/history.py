@@ -7,7 +7,8 @@ Source design 02 "Receipt"; ADR-0011, ADR-0092, ADR-0120.
 
 from __future__ import annotations
 
-from yilian.base.digests import sha256
+from collections.abc import Iterable
+
 from yilian.base.kinds import Act, StateView
 from yilian.base.transaction import Transaction
 from yilian.contracts import directory
@@ -18,7 +19,6 @@ from yilian.ledger.overlay import Rows
 from yilian.ledger.versions import rules_of
 
 MEMBERSHIP = "directory."  # kinds about members; a practitioner's credential signs no receipt
-ADDRESS_SIZE = 20  # of a validator, as ADR-0013 has it
 
 
 class KindUnknown(ValueError):
@@ -75,20 +75,24 @@ class History:
         """
         member = directory.member(self.state, said.member)
         key = None if member is None or self.genesis.operator else member.consensus_key
-        found = None if key is None else directory.equivocation_writes(self.state, sha256(key)[:ADDRESS_SIZE])
+        found = None if key is None else directory.equivocation_writes(self.state, directory.validator_address(key))
         if found is None:
             raise NobodyToSuspend(said.member)
         self.state.take(found[1])
 
 
-def validators(state: StateView) -> dict[str, int]:
-    """Return the votes by which a quorum of validators is counted: of active members, and of suspended ones too where the active alone
-    would have no more than two thirds of all, so that nobody gains a quorum by suspending others (ADR-0090).
+def voters(members: Iterable[directory.Member]) -> list[directory.Member]:
+    """Return those who count among some members, by stage and power: the active ones, and suspended ones too where the active alone would
+    have no more than two thirds of all, so that nobody gains a quorum by suspending others (ADR-0090).
     """
-    seated = [one for one in directory.members(state) if one.stage is not directory.Stage.REMOVED and one.power > 0]
-    whole = {one.id: one.power for one in seated}
-    active = {one.id: one.power for one in seated if one.stage is directory.Stage.ACTIVE}
-    return active if 3 * sum(active.values()) > 2 * sum(whole.values()) else whole
+    whole = [one for one in members if one.stage is not directory.Stage.REMOVED and one.power > 0]
+    active = [one for one in whole if one.stage is directory.Stage.ACTIVE]
+    return active if 3 * sum([one.power for one in active]) > 2 * sum([one.power for one in whole]) else whole
+
+
+def validators(state: StateView) -> dict[str, int]:
+    """Return the votes by which a quorum of validators is counted."""
+    return {one.id: one.power for one in voters(directory.members(state))}
 
 
 def is_quorum(state: StateView, genesis: Genesis, signers: tuple[str, ...]) -> bool:

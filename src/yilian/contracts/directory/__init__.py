@@ -46,6 +46,7 @@ from yilian.contracts.directory.rules import (
     decide_vote,
     equivocation_writes,
     is_live,
+    validator_address,
     version_at,
 )
 from yilian.contracts.directory.state import (
@@ -231,6 +232,7 @@ __all__ = [
     "proposals",
     "propose_change",
     "rules_version_at",
+    "validator_address",
     "version_at",
     "versions",
 ]

@@ -94,13 +94,18 @@ def suspend(board: Board, message: Suspend, act: Act) -> Member:
     return replace(member, stage=Stage.SUSPENDED)
 
 
+def validator_address(consensus_key: bytes) -> bytes:
+    """Return the 20 bytes by which CometBFT names a validator, and a peer."""
+    return sha256(consensus_key)[:ADDRESS_SIZE]
+
+
 def suspend_equivocator(board: Board, address: bytes) -> Member | None:
     """Return the member as suspended whose validator signed two blocks of one height, or None if no active member has that validator.
 
-    `address`: the first 20 bytes of SHA-256 of the consensus key. Nobody decides this: the two signatures do (design 02 "Engines").
+    `address`: what `validator_address` gives. Nobody decides this: the two signatures do (design 02 "Engines").
     """
     for member in board.members.values():
-        if member.stage is Stage.ACTIVE and member.consensus_key is not None and sha256(member.consensus_key)[:ADDRESS_SIZE] == address:
+        if member.stage is Stage.ACTIVE and member.consensus_key is not None and validator_address(member.consensus_key) == address:
             return replace(member, stage=Stage.SUSPENDED)
     return None
 

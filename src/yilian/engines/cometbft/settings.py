@@ -6,7 +6,6 @@ Source   design 02 "Engines"; CometBFT v0.38.25, config/toml.go and types/genesi
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import tomllib
 from collections.abc import Sequence
@@ -17,6 +16,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from yilian.base.keys import SigningKey
+from yilian.contracts import directory
+from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX
 from yilian.engines.faults import EngineStopped
 from yilian.ledger import Genesis
 
@@ -25,12 +26,10 @@ HOME = "validator"  # CometBFT's home inside the folder of the ledger
 SEATS = "/seats"  # asked of the application through CometBFT: whose the voting keys are
 SOCKET = "abci.sock"  # in the same folder, which is where CometBFT is started: so the path is short wherever the folder lies
 BLOCK_SIZE_BYTES_MAX = 4 * 1024 * 1024  # design 02: 4-8 MB
-BATCH_SIZE_BYTES_MAX = 256 * 1024  # design 02
 MEMPOOL_ITEMS_MAX = 200_000  # design 02
 REQUESTS_IN_A_CALL_MAX = 1_000  # JSON-RPC requests in one POST
 BODY_SIZE_BYTES_MAX = 8 * 1024 * 1024  # of one POST: a full call of single transactions in base64
 HEARTBEAT_S = 5  # design 02: an idle network makes a block this often, so that block time does not stand still
-ADDRESS_SIZE = 20  # CometBFT's address: the first bytes of the SHA-256 of a public key
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Trust:
 
 def address(public_key: bytes) -> bytes:
     """Return CometBFT's 20-byte address of an Ed25519 key."""
-    return hashlib.sha256(public_key).digest()[:ADDRESS_SIZE]
+    return directory.validator_address(public_key)
 
 
 def chain_id(network: bytes) -> str:

@@ -11,21 +11,15 @@ from __future__ import annotations
 from yilian.base.kinds import StateView, Writes
 from yilian.contracts import directory
 from yilian.engines.cometbft.settings import address
-from yilian.ledger import Overlay
+from yilian.ledger import Overlay, voters
 
 Validators = dict[bytes, int]  # consensus key -> power
 
 
 def validators(view: StateView) -> Validators:
     """Return the validators of a state."""
-    seated = [
-        (member.consensus_key, member.power, member.stage)
-        for member in directory.members(view)
-        if member.consensus_key is not None and member.power > 0 and member.stage is not directory.Stage.REMOVED
-    ]
-    whole = {key: power for key, power, _ in seated}
-    active = {key: power for key, power, stage in seated if stage is directory.Stage.ACTIVE}
-    return active if 3 * sum(active.values()) > 2 * sum(whole.values()) else whole
+    seated = [member for member in directory.members(view) if member.consensus_key is not None]
+    return {member.consensus_key: member.power for member in voters(seated) if member.consensus_key is not None}
 
 
 def updates(view: StateView, writes: Writes) -> Validators:
