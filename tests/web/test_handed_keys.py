@@ -5,8 +5,10 @@ import pytest
 from tests.release_worlds import HOLDER, REQUESTER, ward
 from yilian.base.handovers import GrantKey
 from yilian.base.shapes import unpack
+from yilian.base.transaction import approve
 from yilian.contracts import consent, referral
 from yilian.node import anchoring, handedkeys
+from yilian.node.carriage import act_of
 
 
 @pytest.fixture
@@ -62,16 +64,48 @@ async def test_a_clock_alone_ends_no_key(here):
     assert (kept(here), here.holder.keys.grant_key(key)) == (set(), None)
 
 
-async def test_a_key_that_a_referral_names_stays(here):
-    key = await handed(here)
+async def refer(here, key):
+    """Enter a referral that names a key."""
     from_key = await here.requester.keys.new_grant_key()
-    from yilian.base.transaction import approve
-    from yilian.node.carriage import act_of
-
     carriage = here.requester.carriage
     protected, act = carriage.header("referral.request"), act_of("referral.request", referral.Request(from_key.public_key, key, b"c" * 32))
     committed = await carriage.submit(carriage.enveloped(protected, act, [approve(from_key, protected, act)]))
     assert (committed.reason, committed.facts) == (0, {})
+
+
+@pytest.mark.parametrize("when", ["looking", "stepping"])  # while the ledger is looked through; after the first step
+async def test_a_key_that_is_named_while_a_sweep_is_under_way_stays(here, monkeypatch, when):
+    monkeypatch.setattr(handedkeys, "DESTROYED_AT_ONCE", 1)
+    first, second = sorted([await handed(here) for _ in range(2)])
+    here.clock.go(5 * 3_600)
+    await anchoring.tick(here.holder)
+    named, write, entered = handedkeys._named, type(here.holder.journal).write, []
+
+    async def meanwhile():
+        if not entered:
+            entered.append(await refer(here, second))
+
+    async def looking(keys, view):
+        found = await named(keys, view)
+        await meanwhile()
+        return found
+
+    async def stepping(self, work):
+        await write(self, work)
+        await meanwhile()
+
+    monkeypatch.setattr(*((handedkeys, "_named", looking) if when == "looking" else (type(here.holder.journal), "write", stepping)))
+    await handedkeys.sweep(here.holder)
+    assert entered == [None]
+    assert (kept(here), here.holder.keys.grant_key(first)) == ({second}, None)
+    assert here.holder.keys.grant_key(second).public_key == second
+    await handedkeys.sweep(here.holder)
+    assert (kept(here), here.holder.keys.grant_key(second).public_key) == (set(), second)
+
+
+async def test_a_key_that_a_referral_names_stays(here):
+    key = await handed(here)
+    await refer(here, key)
     await later(here, 5 * 3_600)
     assert (kept(here), here.holder.keys.grant_key(key).public_key) == (set(), key)
 

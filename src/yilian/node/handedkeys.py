@@ -2,18 +2,21 @@
 
 A stranger may ask for a key without showing anything, and each is a row in the vault. A key that a grant or a referral on the ledger names
 is kept for ever: what was entered under it is marked, skipped and answered with it.
+Looks    at the grants of one final state, and before each step at what was entered since.
 Steps    at most BATCH keys and one 256th of the ledger's grants at a time; the event loop serves others in between.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from yilian.base.keys import SigningKey
-from yilian.base.transaction import AHEAD_S_MAX
+from yilian.base.refusals import Refused
+from yilian.base.transaction import AHEAD_S_MAX, parse
 from yilian.contracts import consent, referral
 from yilian.engines import FinalView
 from yilian.node.housekeeping import duty
@@ -49,11 +52,27 @@ async def sweep(node: Node) -> None:
 
 
 async def _swept(ended: set[bytes], view: FinalView, node: Node) -> None:
-    unused = ended - await _named(ended, view)
+    unused, height = ended - await _named(ended, view), view.chain.height
+    unsure: set[bytes] = set()  # named by what was entered while we looked: the next pass finds whether it stands
     for at in range(0, len(ended), DESTROYED_AT_ONCE):
-        some = sorted(ended)[at : at + DESTROYED_AT_ONCE]
+        while height < node.engine.read().chain.height:  # nothing is awaited between the last look and the step
+            height += 1
+            unsure |= unused & _said_at(height, node)
+            await asyncio.sleep(0)
+        some = [key for key in sorted(ended)[at : at + DESTROYED_AT_ONCE] if key not in unsure]
         await node.keys.destroy_grant_keys([key for key in some if key in unused])
         await node.journal.write(_without(some))
+
+
+def _said_at(height: int, node: Node) -> set[bytes]:
+    """Return every text of bytes that a transaction of a final block names by itself: the keys of grants and referrals are among them."""
+    block = node.engine.block(height)
+    assert block is not None, "final, and above the height at which this copy began"
+    said: set[bytes] = set()
+    for transaction in block.transactions:
+        with contextlib.suppress(Refused):  # bytes that are none say nothing
+            said.update(value for value in parse(transaction).body.values() if isinstance(value, bytes))
+    return said
 
 
 def _without(keys: Sequence[bytes]) -> Callable[[sqlite3.Connection], None]:
