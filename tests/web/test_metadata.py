@@ -1,9 +1,12 @@
 """What whoever asks is told of a member's server: what it can, and of nobody."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.release_worlds import HOLDER, ward
 from yilian import __version__
+from yilian.web import metadata
 
 
 @pytest.fixture
@@ -28,6 +31,16 @@ async def test_capabilities_are_answered_without_a_login_and_are_a_valid_resourc
     assert said["implementation"] == {"description": f"name of {HOLDER}", "url": here.running.urls[HOLDER] + "/fhir"}
     assert len(rest["resource"]) == 146  # the concrete types of R4
     assert not any(word in answer.content for word in (b"no-ann", b'"ann"', b"hypertension", b"5.1"))
+
+
+async def test_the_members_name_is_what_the_directory_has_now(here, monkeypatch):
+    """A node whose copy had not come as far as its admission says its id; afterwards its name."""
+    member = metadata.directory.member
+    for found, name in ((lambda *_: None, HOLDER), (lambda *at: replace(member(*at), name="new"), "new"), (member, f"name of {HOLDER}")):
+        with monkeypatch.context() as patch:
+            patch.setattr(metadata.directory, "member", found)
+            said = (await asked(here, "/fhir/metadata")).json()
+        assert said["implementation"]["description"] == name
 
 
 async def test_what_the_capabilities_name_is_what_the_server_does(here):

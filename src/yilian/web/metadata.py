@@ -30,22 +30,22 @@ _BULK: Final = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/"
 
 async def metadata(request: Request) -> Response:
     """Answer with the CapabilityStatement; it changes only with the software and the member's name."""
-    state = request.app.state
-    if not hasattr(state, "capabilities"):
-        state.capabilities = orjson.dumps(capabilities(node_of(request)))
-    return Response(state.capabilities, media_type=FHIR_JSON, headers={"Cache-Control": "max-age=60"})
+    node, state = node_of(request), request.app.state
+    name = _name(node)
+    if getattr(state, "capabilities", (None,))[0] != name:
+        state.capabilities = (name, orjson.dumps(capabilities(node)))
+    return Response(state.capabilities[1], media_type=FHIR_JSON, headers={"Cache-Control": "max-age=60"})
 
 
 def capabilities(node: Node) -> dict[str, Any]:
     """Return the CapabilityStatement of a member's server."""
-    member = directory.member(node.engine.read(), node.id)
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
         "date": datetime_text(node.genesis.started_at_s),
         "kind": "instance",
         "software": {"name": "Yilian", "version": __version__},
-        "implementation": {"description": node.id if member is None or not member.name else member.name, "url": node.base_url},
+        "implementation": {"description": _name(node), "url": node.base_url},
         "fhirVersion": "4.0.1",
         "format": ["json"],
         "rest": [
@@ -58,6 +58,12 @@ def capabilities(node: Node) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _name(node: Node) -> str:
+    """Return the member's name as the directory has it now."""
+    member = directory.member(node.engine.read(), node.id)
+    return node.id if member is None or not member.name else member.name
 
 
 def _security(node: Node) -> dict[str, Any]:
