@@ -150,5 +150,6 @@ def test_what_is_entered_after_the_snapshot_is_answered_at_once(begun, genesis):
     fresh = Story(genesis.network_id, NAMES, random.Random(1))
     fresh.nonces = dict.fromkeys(NAMES, 40_000)
     fresh.number = 99_999
-    given = fresh.give(now_s)
-    assert said_by(begun, given, 1, [given]).index is not None
+    given, next_index = fresh.give(now_s), begun.chain.log.size
+    said = said_by(begun, given, 1, [given])
+    assert (said.index, said.height, said.reason) == (next_index, HEIGHT + 1, 0)
