@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tests.consortium import NAMES, Consortium, consensus_key, grant, hashes_agree, needs_cometbft, within
+from tests.waiting import begun
 from tests.worlds import key
 from yilian.base.refusals import Reason
 from yilian.contracts import directory
@@ -46,8 +47,7 @@ async def test_no_more_wait_than_may_and_whoever_gave_up_counts(consortium, monk
     monkeypatch.setattr(engine_room, "WAITING_MAX", 3)
     consortium.start("hospital-1")  # alone it orders nothing: what is submitted waits
     engine = consortium.engines["hospital-1"]
-    waiting = [asyncio.ensure_future(engine.submit(consortium.tick("hospital-1"))) for _ in range(3)]
-    await asyncio.wait(waiting, timeout=0)  # each has begun, and has its place
+    waiting = [await begun(engine.submit(consortium.tick("hospital-1"))) for _ in range(3)]  # each has its place
     waiting[0].cancel()
     with pytest.raises(TooManyWaiting, match=r"^3 transactions wait"):
         await engine.submit(consortium.tick("hospital-1"))
