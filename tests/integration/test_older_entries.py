@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.engines import Loopback
+from tests.waiting import until
 from yilian.base.digests import sha256
 from yilian.base.transaction import Header, sign
 from yilian.cli import main
@@ -99,14 +100,10 @@ def ordering(liars, opened):
     return Ordering({}, engines)
 
 
-async def whole(node, patience_s=60):
-    """Ask the node, again and again, until it serves its first block; return how often it did not."""
-    asked = 0
-    async with asyncio.timeout(patience_s):
-        while (await node.peers.get(f"{node.settings.endpoint}/network/blocks?since=0&limit=1")).status != 200:
-            asked += 1
-    assert not node.engine.missing
-    return asked
+async def whole(node):
+    """Wait until the node has what came before it, and serves its first block."""
+    await until(lambda: not node.engine.missing)
+    assert (await node.peers.get(f"{node.settings.endpoint}/network/blocks?since=0&limit=1")).status == 200
 
 
 async def refused(work):
