@@ -4,8 +4,9 @@ import pytest
 
 from tests.unit.test_verify import TICK, Region, fails
 from tests.worlds import founder, make_genesis
+from yilian.base.merkle import inclusion_path
 from yilian.contracts import directory
-from yilian.ledger import verify
+from yilian.ledger import Item, receipt, transparent, verify
 
 FOUR = ("clinic-1", "hospital-1", "hospital-2", "regulator-1")
 THREE = FOUR[:3]
@@ -121,3 +122,52 @@ def test_power_decides_and_not_heads(region):
     region.now_s += 60
     data, _ = region.verified(THREE)
     assert quorum_of(data) is False
+
+
+# height and time
+
+
+def said_otherwise(region, index, liars, at, size=None):
+    """Return an item on which the liars, who stand first, say another height and time than the others do."""
+    size = size or region.after[index][0]
+    path = inclusion_path(region.hashes(size), index)
+    lies = [receipt(region.checkpoint(size, at, member), index, path) for member in liars]
+    true = [region.receipt(index, member) for member in FOUR if member not in liars]
+    return Item(index, transparent(region.leaves[index], lies + true))
+
+
+@pytest.mark.parametrize("at", [(1, 5), (999_999, 5), (1, 1 << 40)])
+def test_no_single_member_says_when_a_change_was(region, at):
+    region.enter("anchor.tick", TICK, carrier="regulator-1")
+    index = region.suspended("hospital-2")
+    height, time_s = region.after[index][1:]
+    (entry,) = verify(region.export(said_otherwise(region, index, FOUR[:1], at))).entries
+    assert (entry.height, entry.time_s, entry.signers, entry.is_quorum) == (height, time_s, FOUR, True)
+    assert (height, time_s) not in ((1, 5), (999_999, 5), (1, 1 << 40))
+
+
+def test_a_change_whose_quorum_does_not_say_one_height_fails_the_file(region):
+    index = region.suspended("hospital-2")
+    sentence = f"entry {index}: it changes who may sign, and validators of no more than two thirds of the votes until then vouch for it$"
+    fails(region.export(said_otherwise(region, index, FOUR[:2], (1, 5))), sentence)
+
+
+def test_of_an_entry_on_which_as_many_votes_disagree_the_smaller_log_is_named(region):
+    index = region.enter("anchor.tick", TICK, carrier="regulator-1")
+    later = region.enter("anchor.tick", TICK, carrier="hospital-1")
+    (entry,) = verify(region.export(said_otherwise(region, index, FOUR[:2], (1, 5), size=later + 1))).entries
+    assert (entry.height, entry.time_s, entry.is_quorum) == (*region.after[index][1:], True)
+
+
+def test_whoever_has_most_votes_says_when_an_entry_was(region):
+    region.decided(directory.SetPower("regulator-1", 9))
+    index = region.enter("anchor.tick", TICK, carrier="regulator-1")
+    *_, entry = verify(region.export(*region.history, said_otherwise(region, index, THREE, (1, 5)))).entries
+    assert (entry.height, entry.time_s) == region.after[index][1:]
+
+
+def test_on_an_operators_ledger_the_operator_says_when_an_entry_was():
+    region = Region(make_genesis(operator="clinic-1"))
+    index = region.enter("anchor.tick", TICK, carrier="regulator-1")
+    (entry,) = verify(region.export(said_otherwise(region, index, FOUR[1:], (1, 5)))).entries
+    assert (entry.height, entry.time_s) == region.after[index][1:]

@@ -3,7 +3,8 @@
 Who      The offline verifier for every entry of a file; a wallet for the changes that any node serves it. One place for both.
 Rule     A receipt counts if it is of a member that was active before the entry, by its key of then; one that does not hold fails the entry.
          Who may sign changes only on the word of those who could sign until then: validators of more than two thirds of their votes, or
-         the operator of an embedded ledger. So nobody invents its own successors, and nobody's suspension is made up.
+         the operator of an embedded ledger. So nobody invents its own successors, and nobody's suspension is made up. They must say one
+         height and time: rules may turn on either, and no single member may choose them.
 Not      proven: that no change was left out before the last one taken. Whoever hides one is believed with the members of before it
          (ADR-0120 says what that is worth to a liar).
 Source   design 02 "Receipt"; ADR-0011, ADR-0092, ADR-0120.
@@ -21,7 +22,7 @@ from yilian.base.refusals import Refused
 from yilian.contracts import directory
 from yilian.ledger.equivocation import FORM, Equivocation, parse_equivocation
 from yilian.ledger.genesis import Genesis
-from yilian.ledger.history import History, KindUnknown, NobodyToSuspend, is_quorum
+from yilian.ledger.history import History, KindUnknown, NobodyToSuspend, is_quorum, validators
 from yilian.ledger.receipts import Checkpoint, Proven, open_receipt, split_transparent
 from yilian.ledger.screening import Screened, screen
 
@@ -70,7 +71,7 @@ class Verified:
     kind: str
     carrier: str
     approvals: int
-    height: int  # of the earliest receipt
+    height: int  # with the time, as most votes of those who vouch for it say
     time_s: int
     signers: tuple[str, ...]
     is_quorum: bool
@@ -137,11 +138,11 @@ class Membership:
             raise NotProven(f"entry {item.index}: {error}") from error
         except Refused as no:
             raise NotProven(f"entry {item.index}: {no}") from no
-        signers, first = self._vouched(item, proven)
-        are_enough = is_quorum(self.state, self._genesis, signers)
+        signers, first, agreed = self._vouched(item, proven)
+        are_enough, do_agree = (is_quorum(self.state, self._genesis, each) for each in (signers, agreed))
         is_of_members = self._follow(screened, item.index, first)
         if is_of_members:
-            self._require_enough(item, signers, is_enough=are_enough)
+            self._require_enough(item, agreed, is_enough=do_agree)
         return Verified(
             id=screened.transaction.id,
             index=item.index,
@@ -162,12 +163,12 @@ class Membership:
             proven = [open_receipt(receipt, id_) for receipt in receipts]
         except Malformed as error:
             raise NotProven(f"entry {item.index}: {error}") from error
-        signers, first = self._vouched(item, proven)
+        signers, first, agreed = self._vouched(item, proven)
         if (said.network, said.height) != (self._genesis.network_id, first.height):
             raise NotProven(f"entry {item.index}: the leaf is not of the block that its receipts name")
-        are_enough = is_quorum(self.state, self._genesis, signers)
+        are_enough, do_agree = (is_quorum(self.state, self._genesis, each) for each in (signers, agreed))
         self._suspend(item, said)
-        self._require_enough(item, signers, is_enough=are_enough)
+        self._require_enough(item, agreed, is_enough=do_agree)
         return Verified(
             id_, item.index, FORM, "", 0, first.height, first.time_s, signers, are_enough, is_of_members=True, suspends=said.member
         )
@@ -179,8 +180,12 @@ class Membership:
             sentence = f"it suspends {said.member}, which validates nothing here or was suspended already: a change before it is missing"
             raise NotProven(f"entry {item.index}: {sentence}") from error
 
-    def _vouched(self, item: Item, proven: Sequence[Proven]) -> tuple[tuple[str, ...], Checkpoint]:
-        """Return the distinct members whose receipts hold, ascending, and the earliest root they signed; one that does not hold fails."""
+    def _vouched(self, item: Item, proven: Sequence[Proven]) -> tuple[tuple[str, ...], Checkpoint, tuple[str, ...]]:
+        """Return the distinct members whose receipts hold, ascending, what most of their votes say, and whose those are.
+
+        A receipt that does not hold fails all, and so do two roots of one size.
+        """
+        said: dict[tuple[int, int, int], dict[str, Checkpoint]] = {}
         signers: list[str] = []
         for each in proven:
             checkpoint = each.checkpoint
@@ -188,11 +193,15 @@ class Membership:
                 raise NotProven(f"entry {item.index}: a receipt proves index {each.index}")
             self._require_signed(item, checkpoint)
             self.saw(checkpoint)
+            said.setdefault((checkpoint.size, checkpoint.height, checkpoint.time_s), {})[checkpoint.member] = checkpoint
             if checkpoint.member not in signers:
                 signers.append(checkpoint.member)
         if not signers:
             raise NotProven(f"entry {item.index}: no receipt")
-        return tuple(sorted(signers)), min([each.checkpoint for each in proven], key=lambda checkpoint: checkpoint.size)
+        votes = {self._genesis.operator: 1} if self._genesis.operator else validators(self.state)
+        most = max(sorted(said), key=lambda at: sum([votes.get(member, 0) for member in said[at]]))  # of equals the earliest
+        agreed = said[most]
+        return tuple(sorted(signers)), next(iter(agreed.values())), tuple(sorted(agreed))
 
     def _require_signed(self, item: Item, checkpoint: Checkpoint) -> None:
         member = directory.member(self.state, checkpoint.member)
