@@ -13,7 +13,7 @@ from yilian.base.keys import SigningKey
 from yilian.cli import main
 from yilian.contracts import directory
 from yilian.ledger import Export, parse_export, verify, verify_record
-from yilian.node import anchoring, receipts
+from yilian.node import anchoring, limits, receipts
 from yilian.node.refusals import No
 from yilian.wallet import Fault, WalletRefused
 
@@ -113,6 +113,46 @@ async def test_more_changes_than_one_answer_holds_are_followed_in_order(here, la
             break
         steps += 1
     assert (steps > 1, "exchange-1" in lan.wallet.members.keys) == (True, True)
+
+
+async def test_what_was_put_together_once_is_served_as_it_was(here, lan, monkeypatch):
+    await carried(here, admit("exchange-1"))
+    made, item = [], receipts._item
+
+    async def counted(node, index, view):
+        made.append((node.id, index))
+        return await item(node, index, view)
+
+    monkeypatch.setattr(receipts, "_item", counted)
+    first = await served(here, REQUESTER)
+    indexes = [each.index for each in parse_export(first).items]
+    assert made == [(REQUESTER, index) for index in indexes]
+    assert await served(here, REQUESTER) == first
+    assert parse_export(await served(here, REQUESTER, indexes[0])).items == parse_export(first).items[1:]
+    assert len(made) == len(indexes)
+    await carried(here, directory.Remove("exchange-1"))
+    after = parse_export(await served(here, REQUESTER)).items
+    assert after[: len(indexes)] == parse_export(first).items
+    assert made == [(REQUESTER, each.index) for each in after]
+    assert verify(await served(here, REQUESTER), network=here.network).entries[-1].index == after[-1].index
+
+
+async def test_no_more_are_kept_in_memory_than_fit(here, lan, monkeypatch):
+    monkeypatch.setattr(receipts, "CHANGES_KEPT", 1)
+    await carried(here, admit("exchange-1"))
+    first = await served(here, HOLDER)
+    assert await served(here, HOLDER) == first
+    assert list(here.holder.changes) == [parse_export(first).items[0].index]
+
+
+async def test_a_stranger_asks_for_changes_so_often_and_no_oftener(here, lan, monkeypatch):
+    monkeypatch.setattr(limits, "CHANGES", replace(limits.CHANGES, per_minute=2))
+    for _ in range(2):
+        await served(here, HOLDER)
+    answer = await here.running.get(HOLDER, "/network/changes")
+    assert (answer.status_code, answer.json()["number"]) == (429, No.TOO_MANY_REQUESTS)
+    here.clock.go(60)
+    await served(here, HOLDER)
 
 
 async def test_a_holder_with_a_new_node_key_signs_with_it_for_who_followed(here, lan):

@@ -39,6 +39,8 @@ def test_very_many_addresses_do_not_lift_the_limit_of_all(monkeypatch):
     assert spent(buckets, limit, [f"address {number}" for number in range(200)]) == 50
 
 
-@pytest.mark.parametrize("limit", [limits.HEADERS, limits.SUBMISSIONS, limits.GRANT_KEYS, limits.REVOCATIONS, limits.PATIENT_READS])
+@pytest.mark.parametrize(
+    "limit", [limits.HEADERS, limits.SUBMISSIONS, limits.GRANT_KEYS, limits.REVOCATIONS, limits.PATIENT_READS, limits.CHANGES]
+)
 def test_no_single_address_uses_up_the_share_of_all(limit):
     assert limit.per_minute * 2 <= limit.all_per_minute

@@ -31,6 +31,7 @@ REVOCATIONS: Final = Limit("revocations", 600, 6_000)
 ASSERTIONS: Final = Limit("assertions", 1_200, 12_000)
 EMERGENCIES: Final = Limit("emergencies", 20, 400)  # by member, not address: openings asked for; a day has about as many (emergency_cap)
 PATIENT_READS: Final = Limit("patient reads", 600, 12_000)
+CHANGES: Final = Limit("changes of members", 600, 12_000)  # a phone asks for a few before each act; an item is put together once
 
 
 @dataclass(slots=True)

@@ -11,12 +11,12 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from yilian.base.keys import SEED_SIZE, SigningKey
 from yilian.engines import Engine
-from yilian.ledger import Founder, Genesis, parse_genesis
+from yilian.ledger import Founder, Genesis, Item, parse_genesis
 from yilian.node.carriage import Carriage
 from yilian.node.charts import Charts
 from yilian.node.exporting import Exports
@@ -68,6 +68,7 @@ class Node:
     housekeeping: Housekeeping
     exports: Exports
     own_client: bytes  # public key by which the member's own software logs in
+    changes: dict[int, Item] = field(default_factory=dict)  # of members, by index, with their receipts: `receipts.changes` keeps them
 
     @property
     def id(self) -> str:

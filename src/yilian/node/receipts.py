@@ -44,6 +44,7 @@ T = TypeVar("T")
 CHECKPOINTS: Final = "/network/checkpoints"
 DAY_ROOTS: Final = "/network/day-roots"
 CHANGES_AT_ONCE: Final = 64  # of a few kilobytes each, with their receipts
+CHANGES_KEPT: Final = 4_096  # in memory
 _OK: Final = 200
 
 
@@ -119,16 +120,21 @@ async def export(node: Node, indexes: Sequence[int], pinned_size: int | None = N
 
 async def changes(node: Node, since_index: int) -> Export:
     """Return the next changes of members after an entry, at most CHANGES_AT_ONCE: what who follows the members takes, offline checkable
-    by whoever has taken those before. None are left once a file holds none.
+    by whoever has taken those before. None are left once a file holds none. What a quorum vouched for is put together once.
 
     Refuses  NOT_FINAL_YET (this copy lacks its beginning still), RECEIPT_NOT_AVAILABLE, SPLIT_VIEW
     """
-    history, items = History(node.genesis), list[Item]()
-    for index in change_indexes(node):
-        if index > since_index and len(items) < CHANGES_AT_ONCE:
-            items.append(await _item(node, index, history.state))
+    every = change_indexes(node)
+    wanted = [index for index in every if index > since_index][:CHANGES_AT_ONCE]
+    found = {index: node.changes[index] for index in wanted if index in node.changes}
+    history = History(node.genesis)
+    for index in every if len(found) < len(wanted) else ():
+        if index in wanted and index not in found:
+            found[index] = await _item(node, index, history.state)
+            if len(node.changes) < CHANGES_KEPT:
+                node.changes[index] = found[index]  # of the past: it stays as it is
         follow(history, _exported(node, index))
-    return Export(node.genesis.encoded(), tuple(items))
+    return Export(node.genesis.encoded(), tuple(found[index] for index in wanted))
 
 
 def consistency(node: Node, old_size: int, new_size: int) -> list[bytes]:

@@ -18,8 +18,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from yilian.base.codec import encode
-from yilian.node import No, NodeRefused, receipts
-from yilian.web.answers import CBOR, NO_STORE, hex_of, node_of
+from yilian.node import No, NodeRefused, limits, receipts
+from yilian.web.answers import CBOR, NO_STORE, address_of, hex_of, node_of
 
 COSE: Final = "application/cose"
 _DIGITS_MAX: Final = 19
@@ -62,8 +62,9 @@ async def export(request: Request) -> Response:
 
 async def changes(request: Request) -> Response:
     """Answer with the next changes of members."""
-    since = request.query_params.get("since")
-    made = await receipts.changes(node_of(request), -1 if since is None else number(since))
+    node, since = node_of(request), request.query_params.get("since")
+    node.limits.spend(limits.CHANGES, address_of(request))
+    made = await receipts.changes(node, -1 if since is None else number(since))
     return Response(made.encoded(), media_type=CBOR, headers=NO_STORE)
 
 
