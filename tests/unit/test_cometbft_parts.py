@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.consortium import NAMES, consensus_key, consortium_genesis
+from tests.consortium import NAMES, consensus_key, consortium_genesis, free_ports
 from tests.sim.story import Story
 from tests.worlds import KINDS, key, make_genesis, node_key
 from yilian.base.codec import decode, encode
@@ -20,13 +20,24 @@ from yilian.base.refusals import Reason, Refused
 from yilian.base.transaction import Header, act_bytes, approve, assemble
 from yilian.contracts import consent, directory
 from yilian.engines import decode_block, encode_block
-from yilian.engines.cometbft import Diverged, NotAHome, OutOfStep, RestoredAlone, Seat, Trust, WrongGenesis, WrongVersion, write_home
+from yilian.engines.cometbft import (
+    Diverged,
+    NotAHome,
+    OutOfStep,
+    PortInUse,
+    RestoredAlone,
+    Seat,
+    Trust,
+    WrongGenesis,
+    WrongVersion,
+    write_home,
+)
 from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, LOOK_S, LOOKS_MAX, Application
 from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX, BATCH_TRANSACTIONS_MAX, Held, Screening, in_block, pack, unpack
 from yilian.engines.cometbft.peerfilter import BEHIND_MS, STRANGER_S
-from yilian.engines.cometbft.process import cause
+from yilian.engines.cometbft.process import Process, cause
 from yilian.engines.cometbft.server import Server
-from yilian.engines.cometbft.settings import address, chain_id, genesis_document, read_ports
+from yilian.engines.cometbft.settings import VERSION, address, chain_id, genesis_document, read_ports
 from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.cometbft.stubs.crypto import keys_pb2
@@ -330,6 +341,24 @@ def test_the_genesis_document_carries_ours_and_its_validators(genesis):
     assert document["chain_id"] == chain_id(genesis.network_id) == f"yilian-{genesis.network_id.hex()[:40]}"
     assert [(each["name"], each["power"]) for each in document["validators"]] == [(name, "1") for name in NAMES]
     assert len(document["chain_id"]) <= 50
+
+
+@pytest.mark.parametrize(("section", "besides"), [("p2p", " and the port in the others' persistent_peers"), ("rpc", "")])
+def test_a_port_in_use_names_the_line_of_the_written_home(tmp_path, genesis, monkeypatch, section, besides):
+    program = tmp_path / "cometbft"
+    program.write_text(f"#!/bin/sh\necho {VERSION}\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("YILIAN_COMETBFT", str(program))
+    ports = free_ports(2)
+    write_home(tmp_path, genesis, Seat("hospital-1", "127.0.0.1", *ports, bytes(32)), [])
+    port = dict(zip(("p2p", "rpc"), ports, strict=True))[section]
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        with pytest.raises(PortInUse) as caught:
+            Process(tmp_path, read_ports(tmp_path), lambda: None, raised)
+    said = f"stop it, or change laddr under [{section}] in {tmp_path}/validator/config/config.toml{besides}, then start again"
+    assert str(caught.value) == f"127.0.0.1:{port} is in use by another process: {said}"
 
 
 def test_a_folder_without_a_home_says_what_to_write(tmp_path):

@@ -103,9 +103,12 @@ class TimeUnproven(EngineStopped):
 class PortInUse(EngineStopped):
     """Another process listens where CometBFT should."""
 
-    def __init__(self, host: str, port: int) -> None:
-        """Name the address."""
-        super().__init__(f"{host}:{port} is in use by another process: stop it, or give this member other ports in members.toml")
+    def __init__(self, host: str, port: int, config: Path, section: str) -> None:
+        """Name the address, and the line that says so; `section` is p2p or rpc."""
+        dialled = " and the port in the others' persistent_peers" if section == "p2p" else ""
+        super().__init__(
+            f"{host}:{port} is in use by another process: stop it, or change laddr under [{section}] in {config}{dialled}, then start again"
+        )
 
 
 class KeepsDying(EngineStopped):

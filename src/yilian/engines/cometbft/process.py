@@ -69,8 +69,9 @@ class Process:
         """
         self._program = binary()
         _require_version(self._program)
-        _require_free(ports.p2p_host, ports.p2p)
-        _require_free("127.0.0.1", ports.rpc)
+        config = folder / HOME / "config/config.toml"
+        _require_free(ports.p2p_host, ports.p2p, config, "p2p")
+        _require_free("127.0.0.1", ports.rpc, config, "rpc")
         self._folder = folder
         self._log = folder / LOG
         self._started = started
@@ -196,10 +197,10 @@ def _require_version(program: Path) -> None:
         raise WrongVersion(said)
 
 
-def _require_free(host: str, port: int) -> None:
+def _require_free(host: str, port: int, config: Path, section: str) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise PortInUse(host, port) from error
+            raise PortInUse(host, port, config, section) from error
