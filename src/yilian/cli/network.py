@@ -289,6 +289,7 @@ def _peers(file: Path) -> list[str]:
 
 
 def _trust(options: argparse.Namespace) -> "Trust | None":
+    from yilian.engines.consortium import Unreachable as Silent
     from yilian.engines.consortium import trusted
 
     if not options.ask:
@@ -302,6 +303,10 @@ def _trust(options: argparse.Namespace) -> "Trust | None":
         raise Misused("--trust is HEIGHT:HASH")
     try:
         return trusted(options.ask, int(height), block_hash) if options.trust else trusted(options.ask)
+    except Silent as silent:
+        raise Unreachable(
+            f"--ask {silent}: see that it is a running member's RPC, reached by a tunnel where it is another machine's"
+        ) from silent
     except ValueError as error:
         raise Declined(str(error)) from error
 

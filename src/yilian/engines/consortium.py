@@ -7,9 +7,11 @@ seat is drawn before genesis, because genesis names the key; a member that joins
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from yilian.base.keys import SEED_SIZE
 from yilian.engines.cometbft import (
@@ -43,6 +45,7 @@ __all__ = [
     "trusted",
 ]
 
+T = TypeVar("T")
 NotSeated = NotAHome
 P2P_PORT = 26_656  # as CometBFT's own default; the second is the next
 PORTS_APART = 10  # between two members on one machine
@@ -93,8 +96,8 @@ def trusted(servers: Sequence[str], height: int | None = None, block_hash: str |
         return Trust(tuple(servers), height, block_hash)
     asked = [_client(server) for server in servers]
     try:
-        height = asked[0].standing().height
-        said = {each.block_hash(height - 1) for each in asked}
+        height = _named(servers[0], asked[0].standing).height
+        said = {_named(server, partial(each.block_hash, height - 1)) for server, each in zip(servers, asked, strict=True)}
     finally:
         for each in asked:
             each.close()
@@ -119,6 +122,17 @@ def standing(folder: Path) -> Standing:
     return Standing(
         said.height, said.is_catching_up, said.behind_s, said.peers, refused_snapshot(folder), is_seated, dict(sorted(named.items()))
     )
+
+
+def _named(server: str, question: Callable[[], T]) -> T:
+    """Return the answer of one of several that are asked.
+
+    Raises   Unreachable, which names it
+    """
+    try:
+        return question()
+    except Unreachable as silent:
+        raise Unreachable(f"{server}: {silent}") from silent
 
 
 def _client(server: str) -> Rpc:
