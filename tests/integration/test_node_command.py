@@ -97,6 +97,21 @@ def test_a_port_in_use_is_said_in_a_sentence(network, tmp_path, capsys):
     assert f"port {port} on 127.0.0.1 is in use" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["node.db", "records.db"])
+def test_a_damaged_database_is_said_in_a_sentence_and_is_not_called_our_defect(network, tmp_path, capsys, name):
+    (tmp_path / "a" / "records.db").touch()
+    (tmp_path / "a" / "node.db").touch()
+    (tmp_path / "a" / name).write_bytes(b"overwritten" * 500)
+    capsys.readouterr()
+    assert main(["node", "run", "--home", str(tmp_path / "a")]) == 4
+    said = capsys.readouterr().err
+    assert said.startswith(f"unreachable: {tmp_path / 'a' / name}")
+    assert ("damaged" in said, "docs/operating/backup.md" in said, said.count("\n")) == (True, True, 1)
+    assert main(["node", "backup", "--home", str(tmp_path / "a"), "--out", str(tmp_path / "copy")]) == 4
+    assert f"{tmp_path / 'a' / name} cannot be copied" in capsys.readouterr().err
+    assert not (tmp_path / "copy").exists()
+
+
 @pytest.mark.slow
 def test_a_backup_of_a_running_node_holds_records_and_tables_and_no_key(network, tmp_path, capsys):
     words = ["node", "backup", "--home", str(tmp_path / "a"), "--out", str(tmp_path / "backup")]

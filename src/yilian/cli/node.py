@@ -72,7 +72,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, output: Output) -> None:
     """Do the act that was named; what the folder, the disk or the port lacks is said in a sentence."""
     from yilian.engines import EngineStopped
-    from yilian.node import SettingsWrong, TablesDamaged
+    from yilian.node import Folder, SettingsWrong, TablesDamaged
+    from yilian.records import StoreUnavailable
     from yilian.vault import VaultFault
     from yilian.web import CannotListen
 
@@ -83,6 +84,8 @@ def run(options: argparse.Namespace, output: Output) -> None:
         raise Misused(str(wrong)) from wrong
     except (EngineStopped, TablesDamaged, VaultFault, CannotListen) as stopped:
         raise Unreachable(str(stopped)) from stopped
+    except StoreUnavailable as stopped:
+        raise Unreachable(f"{Folder(options.home).records}: {stopped} How: docs/operating/backup.md") from stopped
 
 
 def _home(parser: argparse.ArgumentParser) -> None:
@@ -283,7 +286,13 @@ def _backup(options: argparse.Namespace, output: Output) -> None:
     for file in (folder.records, folder.node):
         copy = options.out / file.name
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as source, closing(sqlite3.connect(copy)) as target:
-            source.backup(target)
+            try:
+                source.backup(target)
+            except sqlite3.DatabaseError as error:
+                shutil.rmtree(options.out)
+                raise Unreachable(
+                    f"{file} cannot be copied ({error}): nothing was; restore an older backup (docs/operating/backup.md)"
+                ) from error
         sizes[file.name] = copy.stat().st_size
     for file in (folder.settings, folder.genesis):
         shutil.copyfile(file, options.out / file.name)

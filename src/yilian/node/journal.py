@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -20,17 +21,23 @@ T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
 GROUP_MAX: Final = 256  # jobs in one commit: a bound on how long the first of them waits for the last
 CACHE_KIB: Final = 8 * 1024
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_NOT_OPENED: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 
 
 class Journal:
     """The tables of one node. Reads are made on the event loop's own connection and see what was committed."""
 
     def __init__(self, path: Path) -> None:
-        """Open node.db, or make it."""
-        self._writer = _connect(path)
-        _install(self._writer, path)
-        self.db = _connect(path)
-        self.db.execute("PRAGMA query_only=ON")
+        """Open node.db, or make it.
+
+        Raises   TablesDamaged
+        """
+        with _named(path):
+            self._writer = _connect(path)
+            _install(self._writer, path)
+            self.db = _connect(path)
+            self.db.execute("PRAGMA query_only=ON")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="node-journal")
         self._waiting: list[tuple[Job[Any], asyncio.Future[Any]]] = []
         self._draining: asyncio.Task[None] | None = None
@@ -132,7 +139,24 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 class TablesDamaged(RuntimeError):
-    """node.db is not what this software wrote; the sentence says what to do."""
+    """node.db is not what this software wrote, or cannot be opened; the sentence says what to do."""
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say in a sentence what the file or the disk lacks. Any other error of SQLite's is a wrong statement: our defect, and it stays one."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary one: https://www.sqlite.org/rescode.html
+        if code in _DAMAGED:
+            raise TablesDamaged(
+                f"{path} is damaged ({error}): keep a copy, then restore it from a backup (docs/operating/backup.md)"
+            ) from error
+        if code in _NOT_OPENED:
+            what = "see that it is this user's, that no other process has it and that the disk has room"
+            raise TablesDamaged(f"{path} cannot be opened ({error}): {what}, then start again") from error
+        raise
 
 
 def _install(db: sqlite3.Connection, path: Path) -> None:
