@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from yilian.cli import main
+from yilian.node import read_settings
 
 YILIAN = [sys.executable, "-c", "import sys; from yilian.cli import main; sys.exit(main())"]
 
@@ -68,6 +69,22 @@ def test_one_member_orders_and_another_follows_it(network, tmp_path, capsys):
     assert codes == [0, 0]
     for member in "ab":
         assert main(["node", "check", "--home", str(tmp_path / member)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "port"),
+    [
+        (("http://127.0.0.1:18705",), 18_705),
+        (("http://localhost:18705",), 18_705),
+        (("http://127.0.0.1:18705", "--port", "9000"), 9_000),
+        (("http://127.0.0.1",), 8_700),
+        (("https://node.hospital.example:9443",), 8_700),
+    ],
+)
+def test_a_node_listens_where_a_loopback_endpoint_says_unless_a_port_is_named(tmp_path, words, port):
+    given = ["--id", "c", "--kind", "clinic", "--name", "c", "--endpoint", *words]
+    assert main(["node", "init", "--home", str(tmp_path / "c"), *given]) == 0
+    assert read_settings(tmp_path / "c").port == port
 
 
 def test_what_a_folder_lacks_is_said_in_a_sentence(network, tmp_path, capsys):

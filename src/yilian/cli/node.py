@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "make, found, join, run or check one member's node"
 CARD: Final = "founder.card"
+_PORT: Final = 8700
 _KINDS: Final = ("clinic", "hospital", "pharmacy", "manufacturer", "distributor", "insurer", "data_buyer", "exchange", "regulator")
 
 
@@ -35,7 +36,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     init.add_argument("--name", required=True, help="the organisation's name")
     init.add_argument("--endpoint", required=True, metavar="URL", help="how the other members reach the node")
     init.add_argument("--host", default="127.0.0.1", help="where it listens (default %(default)s; anything else needs TLS)")
-    init.add_argument("--port", type=int, default=8700, help="default %(default)s")
+    init.add_argument("--port", type=int, help="where it listens (default: that of a loopback --endpoint, else 8700)")
     init.add_argument(
         "--engine",
         default="embedded",
@@ -106,7 +107,7 @@ def _init(options: argparse.Namespace, output: Output) -> None:
         options.id,
         options.endpoint,
         options.host,
-        options.port,
+        _port(options.endpoint) if options.port is None else options.port,
         options.engine,
         options.operator,
         options.tls_certificate,
@@ -134,6 +135,24 @@ def _init(options: argparse.Namespace, output: Output) -> None:
         f"made {options.home} for {options.id}; its key store is {sealed}",
         f"hand {card} to whoever founds the network, or join one: yilian node join --home {options.home} --genesis FILE",
     )
+
+
+def _port(endpoint: str) -> int:
+    """Return where a node listens whose operator named no port: nothing but itself answers on loopback, elsewhere a proxy may stand before it.
+
+    Raises   Misused, if the endpoint names a port that is none
+    """
+    from urllib.parse import urlsplit
+
+    from yilian.node import Settings
+
+    try:
+        url = urlsplit(endpoint)
+        port = url.port
+    except ValueError as error:
+        raise Misused(f"--endpoint {endpoint} is no address that others can reach") from error
+    is_own = Settings("", "", host=url.hostname or "").is_loopback
+    return port if is_own and port else _PORT
 
 
 def _card(file: Path) -> "Founder":
