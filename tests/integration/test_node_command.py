@@ -87,6 +87,23 @@ def test_a_node_listens_where_a_loopback_endpoint_says_unless_a_port_is_named(tm
     assert read_settings(tmp_path / "c").port == port
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("--engine", "cometbft"), ("--engine", "remote"), ("--host", "0.0.0.0"), ("--passphrase-file", "none")],  # noqa: S104 - what is refused
+)
+def test_a_folder_that_cannot_be_made_leaves_nothing(tmp_path, words):
+    given = ["--id", "c", "--kind", "clinic", "--name", "c", "--endpoint", "http://127.0.0.1:8700", *words]
+    assert main(["node", "init", "--home", str(tmp_path / "new" / "c"), *given]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("engine", "command"), [("embedded", "yilian node join"), ("consortium", "yilian network join")])
+def test_who_has_a_folder_is_told_the_command_by_which_it_joins(tmp_path, capsys, engine, command):
+    given = ["--id", "c", "--kind", "clinic", "--name", "c", "--endpoint", "http://127.0.0.1:8700", "--engine", engine]
+    assert main(["node", "init", "--home", str(tmp_path / "c"), *given]) == 0
+    assert f"{command} --home {tmp_path / 'c'} --genesis FILE" in capsys.readouterr().out.splitlines()[-1]
+
+
 def test_what_a_folder_lacks_is_said_in_a_sentence(network, tmp_path, capsys):
     capsys.readouterr()
     assert main(["node", "run", "--home", str(tmp_path / "none")]) == 2

@@ -114,7 +114,6 @@ def _init(options: argparse.Namespace, output: Output) -> None:
         options.tls_key,
     )
     passphrase = _passphrase(options)
-    options.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         founder = found(
             options.home, settings, kinds=tuple(sorted(options.kind)), name=options.name, power=options.power, passphrase=passphrase
@@ -133,12 +132,18 @@ def _init(options: argparse.Namespace, output: Output) -> None:
             "is_sealed": passphrase is not None,
         },
         f"made {options.home} for {options.id}; its key store is {sealed}",
-        f"hand {card} to whoever founds the network, or join one: yilian node join --home {options.home} --genesis FILE",
+        _next(options.home, card, settings),
     )
 
 
+def _next(home: Path, card: Path, settings: "Settings") -> str:
+    if settings.engine == "consortium":
+        return f"next: yilian network join --home {home} --genesis FILE --peers FILE, which writes the card that the members admit"
+    return f"hand {card} to whoever founds the network, or join one: yilian node join --home {home} --genesis FILE"
+
+
 def _port(endpoint: str) -> int:
-    """Return where a node listens whose operator named no port: nothing but itself answers on loopback, elsewhere a proxy may stand before it.
+    """Return where a node listens whose operator named no port: elsewhere than on loopback a proxy may stand before it.
 
     Raises   Misused, if the endpoint names a port that is none
     """
