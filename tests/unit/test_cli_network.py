@@ -1,9 +1,11 @@
 """`yilian network`: what it writes, and what it says of files, folders and members that cannot be used."""
 
 import json
+import threading
 import tomllib
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -148,6 +150,64 @@ def test_who_joins_is_seated_once_and_told_how_to_be_admitted(newcomer, network,
     assert again == (2, "", f"usage: {newcomer} is seated already, and keys are never overwritten\n")
 
 
+@pytest.fixture
+def asked():
+    """Return what starts a member's RPC that says which blocks it has, and gives its address."""
+    with ExitStack() as stack:
+
+        def start(first, last, block_hash="AB" * 32):
+            class Answers(BaseHTTPRequestHandler):
+                def do_POST(self):
+                    self.rfile.read(int(self.headers["content-length"]))
+                    text = json.dumps({"result": said_by_rpc(first, last, block_hash)}).encode()
+                    self.send_response(200)
+                    self.send_header("content-length", str(len(text)))
+                    self.end_headers()
+                    self.wfile.write(text)
+
+                def log_message(self, *_):
+                    pass
+
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Answers))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+            return f"127.0.0.1:{server.server_port}"
+
+        yield start
+
+
+def said_by_rpc(first, last, block_hash):
+    """Return one result that holds what `status`, `net_info` and `commit` are read for."""
+    sync = {"earliest_block_height": str(first), "latest_block_height": str(last)}
+    sync |= {"latest_block_time": "2026-01-01T00:00:00.5Z", "catching_up": False}
+    key = {"pub_key": {"value": "AA=="}}
+    return {"sync_info": sync, "validator_info": key, "n_peers": "3", "signed_header": {"commit": {"block_id": {"hash": block_hash}}}}
+
+
+@pytest.mark.parametrize(("first", "last", "trusts"), [(1, 999, None), (0, 0, "nothing"), (1, 1_000, 999), (700, 2_345, 2_344)])
+def test_a_network_younger_than_its_first_snapshot_is_joined_from_block_1(newcomer, network, asked, capsys, first, last, trusts):
+    words = ("--ask", asked(first, last), "--ask", asked(first, last))
+    code, out, err = said(capsys, *joining(newcomer, network, *words))
+    if trusts == "nothing":
+        sentence = (
+            "the members asked are at height 0, have no block 1, and the first snapshot comes at 1000: there is nothing to begin with yet"
+        )
+        assert (code, out, err) == (3, "", f"refused: {sentence}. Ask others, or try again later\n")
+        assert not (newcomer / "ledger").exists()
+        return
+    sync = tomllib.loads((newcomer / "ledger/validator/config/config.toml").read_text())["statesync"]
+    young = "it begins with block 1: the network is younger than its first snapshot, so --ask is not needed yet"
+    assert (code, err, young in out) == (0, "", trusts is None)
+    assert (sync["enable"], sync.get("trust_height")) == (trusts is not None, trusts)
+
+
+def test_a_repair_in_a_young_network_begins_with_block_1(network, asked, capsys):
+    words = ("--ask", asked(1, 12), "--ask", asked(1, 12), "--trust", "11:" + "AB" * 32)
+    code, out, err = said(capsys, "repair", "--home", network / "clinic-1", *words)
+    config = tomllib.loads((network / "clinic-1/ledger/validator/config/config.toml").read_text())
+    assert (code, err, "so --ask is not needed yet" in out, config["statesync"]) == (0, "", True, {"enable": False})
+
+
 DEAD = "unreachable: --ask 127.0.0.1:1: CometBFT does not answer (ConnectionRefusedError): see that it is a running member's RPC, "
 
 
@@ -221,7 +281,7 @@ def test_who_joins_gets_a_card_with_the_key_of_its_seat(newcomer, network, capsy
         (("--power", "clinic-1=-1"), 2, "usage: --power is ID=N, a member and a whole number\n"),
         (("--seat-key", "clinic-1=ab"), 2, "usage: --seat-key is ID=HEX, a member and the 64 digits of a public key\n"),
         (("--admit", "FOUR"), 3, "refused: FOUR is not a member's card but the genesis of 4 members\n"),
-        (("--admit", "TOML"), 3, "refused: TOML is no member's card (CBORDecodeEOF)\n"),
+        (("--admit", "TOML"), 3, "refused: TOML is no member's card: that is the member.card which `yilian network join` writes\n"),
         (("--admit", "NONE"), 2, "usage: there is no file NONE\n"),
         (
             ("--remove", "clinic-2"),
@@ -242,6 +302,23 @@ def test_what_cannot_be_proposed_is_said_in_a_sentence(network, tmp_path, capsys
         sentence = sentence.replace(name, str(file))
     answered, _, err = said(capsys, "propose", "--home", network / "clinic-1", *given)
     assert (answered, err) == (code, sentence)
+
+
+@pytest.mark.parametrize(
+    ("power", "code", "sentence"),
+    [
+        ("1", 3, "refused: CARD is the card of a member without a seat: use the member.card that `yilian network join` writes"),
+        ("0", 4, "unreachable: no running node listens in "),  # it follows, and is asked for no vote
+    ],
+)
+def test_who_has_votes_is_admitted_with_its_seat(network, tmp_path, capsys, power, code, sentence):
+    home = tmp_path / "hospital-4"
+    words = ["--id", "hospital-4", "--kind", "hospital", "--name", "name", "--endpoint", "http://127.0.0.1:8705", "--power", power]
+    assert main(["node", "init", "--home", str(home), *words]) == 0
+    capsys.readouterr()
+    answered, _, err = said(capsys, "propose", "--home", network / "clinic-1", "--admit", home / "founder.card")
+    sentence = sentence.replace("CARD", str(home / "founder.card"))
+    assert (answered, err[: len(sentence)], err.count("\n")) == (code, sentence, 1)
 
 
 def test_a_vote_is_cast_by_a_node_that_runs(network, capsys):

@@ -234,7 +234,7 @@ def _join(options: argparse.Namespace, output: Output) -> None:
     told = {"card": None if is_founder else str(card), **_trusted(trust)}
     output.answer(
         {"member": settings.id, "peer": seat.peer, "consensus_key": seat.consensus_key, **told},
-        f"{settings.id} is seated as {seat.peer}; it begins with {_begins(trust)}",
+        f"{settings.id} is seated as {seat.peer}; it begins with {_begins(trust, options.ask)}",
         f"the members decide, for who has no seat with them is hung up on: yilian network {next_}",
         f"once the vote carried it: yilian node run --home {options.home}",
     )
@@ -253,9 +253,9 @@ def _card(home: Path, seat: "Seat") -> bytes:
     return Genesis(0, "", (replace(one, consensus_key=seat.consensus_key),), {}).encoded()
 
 
-def _begins(trust: "Trust | None") -> str:
+def _begins(trust: "Trust | None", asked: list[str]) -> str:
     if trust is None:
-        return "block 1"
+        return "block 1" + (": the network is younger than its first snapshot, so --ask is not needed yet" if asked else "")
     return f"a snapshot above height {trust.height}, block {trust.block_hash}: compare that hash with a member you know"
 
 
@@ -272,7 +272,7 @@ def _repair(options: argparse.Namespace, output: Output) -> None:
     aside = begin_again(options.home / LEDGER, trust)
     output.answer(
         {"member": member, "aside": str(aside), **_trusted(trust)},
-        f"the copy of the ledger of {member} is moved to {aside}; it begins again with {_begins(trust)}",
+        f"the copy of the ledger of {member} is moved to {aside}; it begins again with {_begins(trust, options.ask)}",
         f"next: yilian node run --home {options.home}; once it has caught up (yilian network status) that folder may go",
     )
 
@@ -290,7 +290,7 @@ def _peers(file: Path) -> list[str]:
 
 def _trust(options: argparse.Namespace) -> "Trust | None":
     from yilian.engines.consortium import Unreachable as Silent
-    from yilian.engines.consortium import trusted
+    from yilian.engines.consortium import is_young, trusted
 
     if not options.ask:
         return None
@@ -302,6 +302,8 @@ def _trust(options: argparse.Namespace) -> "Trust | None":
     if options.trust and not (height.isdigit() and block_hash):
         raise Misused("--trust is HEIGHT:HASH")
     try:
+        if is_young(options.ask):
+            return None
         return trusted(options.ask, int(height), block_hash) if options.trust else trusted(options.ask)
     except Silent as silent:
         raise Unreachable(

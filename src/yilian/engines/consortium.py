@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 from yilian.base.keys import SEED_SIZE
 from yilian.engines.cometbft import (
+    EVERY,
     HOME,
     CometBftEngine,
     NotAHome,
@@ -39,6 +41,7 @@ __all__ = [
     "Unreachable",
     "begin_again",
     "draw",
+    "is_young",
     "open_engine",
     "settle",
     "standing",
@@ -85,6 +88,28 @@ def open_engine(folder: Path, genesis: Genesis) -> CometBftEngine:
     Raises   EngineStopped, with a sentence that says what to do
     """
     return CometBftEngine.open(folder, genesis)
+
+
+def is_young(servers: Sequence[str]) -> bool:
+    """Say whether the network is younger than its first snapshot, so that whoever joins begins with block 1.
+
+    Raises   Unreachable, which names the server; ValueError, if there is neither a snapshot nor block 1
+    """
+    kept = [_kept(server) for server in servers]
+    height = max(last for _, last in kept)
+    if height >= EVERY:
+        return False
+    if all(first != 1 for first, _ in kept):
+        raise ValueError(
+            f"the members asked are at height {height}, have no block 1, and the first snapshot comes at {EVERY}: "
+            "there is nothing to begin with yet. Ask others, or try again later"
+        )
+    return True
+
+
+def _kept(server: str) -> tuple[int, int]:
+    with closing(_client(server)) as client:
+        return _named(server, client.kept)
 
 
 def trusted(servers: Sequence[str], height: int | None = None, block_hash: str | None = None) -> Trust:

@@ -21,10 +21,11 @@ from yilian.engines.cometbft.faults import (
 from yilian.engines.cometbft.repair import begin_again
 from yilian.engines.cometbft.rpc import Rpc, Unreachable
 from yilian.engines.cometbft.settings import HOME, NotAHome, Seat, Trust, read_ports, write_home
-from yilian.engines.cometbft.snapshots import refused_snapshot
+from yilian.engines.cometbft.snapshots import EVERY, refused_snapshot
 from yilian.engines.faults import NotOrdering
 
 __all__ = [
+    "EVERY",
     "HOME",
     "BinaryMissing",
     "CometBftEngine",

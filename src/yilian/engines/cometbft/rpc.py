@@ -85,6 +85,14 @@ class Rpc:
         behind_s = max(0, int((datetime.now(UTC) - latest).total_seconds()))
         return Standing(int(sync["latest_block_height"]), bool(sync["catching_up"]), behind_s, int(net["n_peers"]), seat_key)
 
+    def kept(self) -> tuple[int, int]:
+        """Return the heights of the first and the last block that it has; (0, 0) if it has none.
+
+        Raises   Unreachable
+        """
+        sync = self._ask("status")["sync_info"]
+        return int(sync["earliest_block_height"]), int(sync["latest_block_height"])
+
     def block_hash(self, height: int) -> str:
         """Return the hash of the block at a height, which a new member trusts to begin a state sync.
 
