@@ -304,23 +304,6 @@ def test_what_cannot_be_proposed_is_said_in_a_sentence(network, tmp_path, capsys
     assert (answered, err) == (code, sentence)
 
 
-@pytest.mark.parametrize(
-    ("power", "code", "sentence"),
-    [
-        ("1", 3, "refused: CARD is the card of a member without a seat: use the member.card that `yilian network join` writes"),
-        ("0", 4, "unreachable: no running node listens in "),  # it follows, and is asked for no vote
-    ],
-)
-def test_who_has_votes_is_admitted_with_its_seat(network, tmp_path, capsys, power, code, sentence):
-    home = tmp_path / "hospital-4"
-    words = ["--id", "hospital-4", "--kind", "hospital", "--name", "name", "--endpoint", "http://127.0.0.1:8705", "--power", power]
-    assert main(["node", "init", "--home", str(home), *words]) == 0
-    capsys.readouterr()
-    answered, _, err = said(capsys, "propose", "--home", network / "clinic-1", "--admit", home / "founder.card")
-    sentence = sentence.replace("CARD", str(home / "founder.card"))
-    assert (answered, err[: len(sentence)], err.count("\n")) == (code, sentence, 1)
-
-
 def test_a_vote_is_cast_by_a_node_that_runs(network, capsys):
     code, _, err = said(capsys, "vote", "--home", network / "clinic-1", "--proposal", "1")
     assert (code, err.startswith("unreachable: no running node listens in ")) == (4, True)

@@ -86,19 +86,9 @@ def _name(reason: int) -> str:
 
 
 def _propose(options: argparse.Namespace, output: Output) -> None:
-    from yilian.base.codec import Malformed
-    from yilian.ledger import parse_genesis
-
     asked: dict[str, Any] = {"op": "propose"}
     if options.admit is not None:
-        card = read_bytes(options.admit)
-        try:
-            count = len(parse_genesis(card).members)
-        except Malformed as error:
-            raise Declined(f"{options.admit} is no member's card ({error})") from error
-        if count != 1:
-            raise Declined(f"{options.admit} is not a member's card but the genesis of {count} members")
-        asked["card"] = card.hex()
+        asked["card"] = _card(options.admit, options.home).hex()
     elif options.remove is not None:
         asked["remove"] = options.remove
     elif options.seat_key is not None:
@@ -113,6 +103,31 @@ def _propose(options: argparse.Namespace, output: Output) -> None:
         asked |= {"member": member, "power": int(power)}
     said = _asked(options.home, asked)
     output.answer(said, f"proposal {said['proposal']}: {_outcome(said)}", *_next(said))
+
+
+def _card(file: Path, home: Path) -> bytes:
+    """Return the card of one member that this network can admit.
+
+    Raises   Misused, Declined
+    """
+    from yilian.base.codec import Malformed
+    from yilian.ledger import parse_genesis
+    from yilian.node import read_genesis
+
+    card = read_bytes(file)
+    try:
+        members = parse_genesis(card).members
+    except Malformed as error:
+        raise Declined(f"{file} is no member's card: that is the member.card which `yilian network join` writes") from error
+    if len(members) != 1:
+        raise Declined(f"{file} is not a member's card but the genesis of {len(members)} members")
+    (one,) = members
+    if one.power and one.consensus_key is None and not read_genesis(home).operator:  # its votes would count and could not be cast
+        raise Declined(
+            f"{file} is the card of a member without a seat: use the member.card that `yilian network join` writes in that folder "
+            "(only who has no votes needs no seat: yilian node init --power 0)"
+        )
+    return card
 
 
 def _vote(options: argparse.Namespace, output: Output) -> None:
