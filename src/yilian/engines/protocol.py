@@ -91,6 +91,9 @@ class Engine(Protocol):
     def read(self) -> FinalView:
         """Return the state at the latest final height."""
 
+    def not_ready(self) -> str:
+        """Return why nothing can become final here at this moment, as far as is known without trying; empty if it can."""
+
     def blocks(self, since_height: int) -> AsyncIterator[Block]:
         """Yield every block above `since_height` in order, then each new one as it becomes final."""
 

@@ -39,6 +39,10 @@ class Served:
         self._require_running()
         return self.replica.read()
 
+    def not_ready(self) -> str:
+        """Return why nothing can become final here now: no reason, where the first transaction makes the first block."""
+        return ""
+
     async def blocks(self, since_height: int) -> AsyncIterator[Block]:
         """Yield every block above `since_height` in order, then each new one as it becomes final."""
         height = since_height

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from yilian.base.refusals import Refused
-from yilian.node import Node, NodeRefused
+from yilian.node import RETRY_AFTER_S, Node, NodeRefused
 from yilian.records import RecordFault
 from yilian.web import alliance, bulk, carrying, errors, following, login, metadata, openapi, own, patient, releasing
 from yilian.web.heights import Heights
@@ -25,12 +25,14 @@ async def health(_request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """Say that the ledger can be read and at which height this node stands."""
+    """Say whether the ledger can be read and written, and at which height this node stands; 503 with the reason if it cannot."""
     node: Node = request.app.state.node
     chain = node.members.final().view.chain
-    return JSONResponse(
-        {"status": "ready", "member": node.id, "network": node.network.hex(), "height": chain.height, "entries": chain.log.size}
-    )
+    stands = {"member": node.id, "network": node.network.hex(), "height": chain.height, "entries": chain.log.size}
+    reason = node.members.engine.not_ready()
+    if reason:
+        return JSONResponse({"status": "not ready", "reason": reason, **stands}, 503, {"retry-after": str(RETRY_AFTER_S)})
+    return JSONResponse({"status": "ready", **stands})
 
 
 def application(node: Node) -> Starlette:

@@ -108,6 +108,10 @@ class CometBftEngine(Served):
             replica.close()
             raise
 
+    def not_ready(self) -> str:
+        """Return why nothing can become final here now: this copy has no block yet, or the network makes none."""
+        return why_not_ready(self.read().chain.height, int(time.monotonic() - self._last_block_at))
+
     async def submit(self, transaction: bytes) -> Committed:
         """Return what became of the transaction, once that is final and durable here.
 
@@ -298,6 +302,13 @@ class CometBftEngine(Served):
                 late = [id_ for id_, one in self._pending.items() if now - one.since >= PATIENCE_S]
                 waiters = [waiter for id_ in late for waiter in self._pending.pop(id_).waiters]
             self._answer([(waiter, NotOrdering(since_s)) for waiter in waiters])
+
+
+def why_not_ready(height: int, since_s: int) -> str:
+    """Return why a member's copy at `height`, to which no block came for `since_s`, takes part in nothing; empty if it does."""
+    if height == 0:
+        return "this copy has no block yet: `yilian network status` says what it waits for"
+    return f"no block for {since_s} s: a third of the votes or more cannot be reached" if since_s >= HALTED_S else ""
 
 
 def _now_ms() -> int:
