@@ -1,6 +1,7 @@
 """`yilian network`: what it writes, and what it says of files, folders and members that cannot be used."""
 
 import json
+import socket
 import threading
 import tomllib
 from contextlib import ExitStack, closing
@@ -135,7 +136,25 @@ def newcomer(tmp_path, network, capsys):
 
 
 def joining(home, network, *words):
-    return ("join", "--home", home, "--genesis", network / "genesis.cbor", "--peers", network / "peers.txt", *words)
+    p2p, rpc = free_ports(2)
+    ports = ("--p2p-port", p2p, "--rpc-port", rpc)
+    return ("join", "--home", home, "--genesis", network / "genesis.cbor", "--peers", network / "peers.txt", *ports, *words)
+
+
+def test_a_newcomer_on_a_members_machine_is_told_to_take_other_ports(newcomer, network, capsys):
+    named = (network / "peers.txt").read_text().split()[1].partition("@")[2]
+    other = "give free ports with --p2p-port and --rpc-port"
+    code, _, err = said(capsys, *joining(newcomer, network, "--p2p-port", named.partition(":")[2]))
+    assert (code, err.partition(", or")[0]) == (2, f"usage: {named} is the address of another member in --peers: {other}")
+    with socket.socket() as process:
+        process.bind(("127.0.0.1", 0))
+        process.listen()
+        taken = process.getsockname()[1]
+        for option in ("--p2p-port", "--rpc-port"):
+            code, _, err = said(capsys, *joining(newcomer, network, option, taken))
+            assert (code, err) == (2, f"usage: 127.0.0.1:{taken} is in use by another process: {other}\n")
+    assert not (newcomer / "ledger").exists()
+    assert said(capsys, *joining(newcomer, network))[0] == 0
 
 
 def test_who_joins_is_seated_once_and_told_how_to_be_admitted(newcomer, network, capsys):
@@ -146,7 +165,8 @@ def test_who_joins_is_seated_once_and_told_how_to_be_admitted(newcomer, network,
     assert read_genesis(newcomer) == parse_genesis((network / "genesis.cbor").read_bytes())
     again = said(capsys, *joining(newcomer, network))
     assert again == (2, "", f"usage: {newcomer} belongs to a network already: leave --genesis out\n")
-    again = said(capsys, "join", "--home", newcomer, "--peers", network / "peers.txt")
+    ports = [word for pair in zip(("--p2p-port", "--rpc-port"), free_ports(2), strict=True) for word in pair]
+    again = said(capsys, "join", "--home", newcomer, "--peers", network / "peers.txt", *ports)
     assert again == (2, "", f"usage: {newcomer} is seated already, and keys are never overwritten\n")
 
 
@@ -261,14 +281,15 @@ def test_status_of_a_member_that_does_not_run_or_has_no_seat_is_said(network, tm
 
 
 def test_who_joins_gets_a_card_with_the_key_of_its_seat(newcomer, network, capsys):
-    code, out, _ = said(capsys, *joining(newcomer, network, "--listen", "0.0.0.0", "--host", "203.0.113.7", "--json"))  # noqa: S104 - a setting
+    (port,) = free_ports(1)
+    code, out, _ = said(capsys, *joining(newcomer, network, "--listen", "0.0.0.0", "--host", "203.0.113.7", "--p2p-port", port, "--json"))  # noqa: S104 - a setting
     facts = json.loads(out)
     (one,) = parse_genesis((newcomer / "member.card").read_bytes()).members
     (before,) = parse_genesis((newcomer / "founder.card").read_bytes()).members
     assert (code, facts["card"]) == (0, str(newcomer / "member.card"))
     assert one == replace(before, consensus_key=bytes.fromhex(facts["consensus_key"]))
     config = tomllib.loads((newcomer / "ledger/validator/config/config.toml").read_text())
-    assert (config["p2p"]["laddr"], facts["peer"].partition("@")[2]) == ("tcp://0.0.0.0:26656", "203.0.113.7:26656")
+    assert (config["p2p"]["laddr"], facts["peer"].partition("@")[2]) == (f"tcp://0.0.0.0:{port}", f"203.0.113.7:{port}")
     key = json.loads((newcomer / "ledger/validator/config/node_key.json").read_text())["priv_key"]
     vote = json.loads((newcomer / "ledger/validator/config/priv_validator_key.json").read_text())["priv_key"]
     assert key == vote  # ADR-0117

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from yilian.cli import voting
 from yilian.cli.files import read_bytes, write_new
+from yilian.cli.founders import ports, read_members
 from yilian.cli.frame import Declined, Misused, Output, Unreachable
+from yilian.cli.ports import require_free
 
 if TYPE_CHECKING:
     from yilian.engines import Progress
@@ -212,6 +214,7 @@ def _join(options: argparse.Namespace, output: Output) -> None:
         raise Misused(f'{options.home}/node.toml says engine = "{settings.engine}": set engine = "{ENGINE}" first')
     peers = _peers(options.peers)
     seat = draw(settings.id, options.host, options.p2p_port, options.rpc_port, options.listen)
+    require_free(seat, peers)
     trust = _trust(options)
     if options.genesis is not None:  # last of what may fail: a join that failed can be tried again as it was
         try:
