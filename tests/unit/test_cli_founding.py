@@ -39,3 +39,26 @@ def test_who_has_votes_is_admitted_with_its_seat(tmp_path, capsys, power, code, 
     answered = main(["network", "propose", "--home", str(tmp_path / "out/clinic-1"), "--admit", str(home / "founder.card")])
     err = capsys.readouterr().err.replace(f"{home}/", "")
     assert (answered, err[: len(sentence)], err.count("\n")) == (code, sentence, 1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([{}, {"p2p_port": 26_656}], "hospital-1 and hospital-2 are both at 127.0.0.1:26656: "),
+        ([{}, {"rpc_port": 26_656}], "hospital-1 and hospital-2 are both at 127.0.0.1:26656: "),
+        ([{"rpc_port": 26_666}, {}], "hospital-1 and hospital-2 are both at 127.0.0.1:26666: "),
+        ([{"p2p_port": 7_000, "rpc_port": 7_000}], "hospital-1 has 7000 as its p2p_port and as its rpc_port: they are two\n"),
+        ([{}, {"endpoint": "http://127.0.0.1:8701/"}], "hospital-1 and hospital-2 are both at http://127.0.0.1:8701: "),
+        ([{"kinds": ["hospital", "bank"]}], "hospital-1: 'bank' is no kind of member: clinic, data_buyer, distributor, exchange, "),
+    ],
+)
+def test_what_two_members_cannot_share_and_what_no_member_is_are_named(tmp_path, capsys, rows, sentence):
+    sentence = f"usage: members.toml: {sentence}"
+    code, _, err = founded(tmp_path, capsys, *(member(number, **row) for number, row in enumerate(rows)))
+    assert (code, err[: len(sentence)], err.count("\n")) == (2, sentence, 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_members_on_machines_of_their_own_may_have_the_same_ports(tmp_path, capsys):
+    rows = [member(number, host=f"203.0.113.{number}", p2p_port=26_656, rpc_port=26_657) for number in range(4)]
+    assert founded(tmp_path, capsys, *rows)[0] == 0

@@ -33,10 +33,6 @@ PEERS: Final = "peers.txt"
 GENESIS: Final = "genesis.cbor"
 FOUNDER_CARD: Final = "founder.card"
 CARD: Final = "member.card"
-_TEXTS: Final = ("name", "endpoint", "power", "host", "listen", "p2p_port", "rpc_port")
-_FIELDS: Final = {"id": str, "kinds": list} | {field: int if field == "power" or field.endswith("_port") else str for field in _TEXTS}
-_REQUIRED: Final = ("id", "kinds", "name", "endpoint")
-_ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")  # it names a folder too
 _SERVER: Final = re.compile(r"[^\s,@/]+:[0-9]{1,5}")
 _PEER: Final = re.compile(r"[0-9a-f]{40}@[^\s,@/]+:[0-9]{1,5}")
 
@@ -110,7 +106,7 @@ def _init(options: argparse.Namespace, output: Output) -> None:
     from yilian.ledger import Genesis, start
     from yilian.node import join
 
-    rows, parameters = _members(options.members)
+    rows, parameters = read_members(options.members)
     seats = [_seat(row, number) for number, row in enumerate(rows)]
     if options.out.exists():
         raise Misused(f"{options.out} is there already, and keys are never overwritten: choose another folder")
@@ -135,58 +131,10 @@ def _init(options: argparse.Namespace, output: Output) -> None:
     )
 
 
-def _members(file: Path) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Return what members.toml says.
-
-    Raises   Misused
-    """
-    import tomllib
-
-    try:
-        said = tomllib.loads(read_bytes(file).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Misused(f"{file} is not TOML: {error}") from error
-    rows, parameters = said.pop("member", []), said.pop("parameters", {})
-    is_shaped = isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows) and isinstance(parameters, dict)
-    if said or not is_shaped:
-        raise Misused(f"{file} has one [[member]] for each member, and [parameters]; nothing else")
-    for row in rows:
-        if unknown := sorted(set(row) - set(_FIELDS)):
-            raise Misused(f"{file}: a member has no {', '.join(unknown)}; it has {', '.join(_FIELDS)}")
-        if missing := [name for name in _REQUIRED if name not in row]:
-            raise Misused(f"{file}: a member lacks {', '.join(missing)}")
-        if wrong := [name for name, value in row.items() if type(value) is not _FIELDS[name] or not _are_texts(value)]:
-            raise Misused(f"{file}: {row['id']}: {', '.join(wrong)} is of the wrong type")
-        if not _ID.fullmatch(row["id"]):
-            raise Misused(f"{file}: {row['id']!r} is no member's id: 1 to 32 of a-z, 0-9 and -")
-        if not _is_address(row["endpoint"]):
-            raise Misused(f"{file}: {row['id']}: {row['endpoint']!r} is no address that others can reach")
-    if len({row["id"] for row in rows}) != len(rows):
-        raise Misused(f"{file} names a member twice")
-    if not all(type(value) is int for value in parameters.values()):
-        raise Misused(f"{file}: parameters are whole numbers")
-    return rows, parameters
-
-
-def _are_texts(value: object) -> bool:
-    return not isinstance(value, list) or all(type(each) is str for each in value)
-
-
-def _is_address(endpoint: str) -> bool:
-    from urllib.parse import urlsplit
-
-    try:
-        url = urlsplit(endpoint)
-        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-    except ValueError:  # a port that is no number, or a bracket left open
-        return False
-
-
 def _seat(row: dict[str, Any], number: int) -> "Seat":
-    from yilian.engines.consortium import P2P_PORT, PORTS_APART, draw
+    from yilian.engines.consortium import draw
 
-    first = P2P_PORT + PORTS_APART * number
-    return draw(row["id"], row.get("host", "127.0.0.1"), row.get("p2p_port", first), row.get("rpc_port", first + 1), row.get("listen", ""))
+    return draw(row["id"], row.get("host", "127.0.0.1"), *ports(row, number), row.get("listen", ""))
 
 
 def _founder(folder: Path, row: dict[str, Any], seat: "Seat") -> "Founder":
