@@ -5,6 +5,7 @@ import json
 import pytest
 
 from yilian.cli import main
+from yilian.vault import Vault, WrongPassphrase
 
 FOUR = ("hospital-1", "hospital-2", "clinic-1", "regulator-1")
 
@@ -62,3 +63,27 @@ def test_what_two_members_cannot_share_and_what_no_member_is_are_named(tmp_path,
 def test_members_on_machines_of_their_own_may_have_the_same_ports(tmp_path, capsys):
     rows = [member(number, host=f"203.0.113.{number}", p2p_port=26_656, rpc_port=26_657) for number in range(4)]
     assert founded(tmp_path, capsys, *rows)[0] == 0
+
+
+def test_who_founds_is_told_whether_the_key_stores_are_sealed(tmp_path, capsys):
+    code, out, _ = founded(tmp_path, capsys, *map(member, range(4)))
+    assert (code, "the members' key stores are NOT sealed: give --passphrase-file" in out) == (0, True)
+    with Vault.open(tmp_path / "out/clinic-1") as vault:
+        assert not vault.is_sealed
+
+
+def test_a_passphrase_seals_every_founders_key_store(tmp_path, capsys):
+    (tmp_path / "passphrase").write_text("correct horse\n")
+    code, out, _ = founded(tmp_path, capsys, *map(member, range(2)), words=("--passphrase-file", str(tmp_path / "passphrase")))
+    assert (code, "the members' key stores are sealed" in out) == (0, True)
+    for name in FOUR[:2]:
+        with pytest.raises(WrongPassphrase, match="is sealed"):
+            Vault.open(tmp_path / "out" / name)
+        with Vault.open(tmp_path / "out" / name, "correct horse") as vault:
+            assert vault.is_sealed
+
+
+def test_a_file_without_a_passphrase_seals_nothing_and_makes_nothing(tmp_path, capsys):
+    (tmp_path / "passphrase").write_text("\n")
+    code, _, err = founded(tmp_path, capsys, member(0), words=("--passphrase-file", str(tmp_path / "passphrase")))
+    assert (code, err, (tmp_path / "out").exists()) == (2, "usage: passphrase has no passphrase in its first line\n", False)

@@ -53,7 +53,7 @@ def test_init_writes_each_founder_a_folder_of_its_own_and_one_genesis_for_all(fo
     code, printed, err = said(capsys, "init", "--members", founders, "--out", out, "--json")
     assert (code, err) == (0, "")
     genesis = parse_genesis((out / "genesis.cbor").read_bytes())
-    assert json.loads(printed) == {"network": genesis.network_id.hex(), "members": list(FOUR), "folder": str(out)}
+    assert json.loads(printed) == {"network": genesis.network_id.hex(), "members": list(FOUR), "folder": str(out), "is_sealed": False}
     assert (genesis.operator, [one.id for one in genesis.members], genesis.parameters) == ("", list(FOUR), {"memo_size": 0})
     assert len({one.consensus_key for one in genesis.members} - {None}) == 4
     assert [read_genesis(out / name) for name in FOUR] == [genesis] * 4

@@ -21,6 +21,17 @@ def read_bytes(file: Path) -> bytes:
         raise Unreachable(f"{file} cannot be read: {error.strerror}") from error
 
 
+def read_passphrase(file: Path) -> str:
+    """Return the passphrase that a file's first line is. Never an argument: arguments are seen by every user of the machine.
+
+    Raises   Misused, if there is none; Unreachable, if it cannot be read
+    """
+    lines = read_bytes(file).decode(errors="replace").splitlines()
+    if not lines or not lines[0]:
+        raise Misused(f"{file} has no passphrase in its first line")
+    return lines[0]
+
+
 def write_new(file: Path, data: bytes) -> None:
     """Write a file that was not there.
 

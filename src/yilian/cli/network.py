@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from yilian.cli import voting
-from yilian.cli.files import read_bytes, write_new
+from yilian.cli.files import read_bytes, read_passphrase, write_new
 from yilian.cli.founders import ports, read_members
 from yilian.cli.frame import Declined, Misused, Output, Unreachable
 from yilian.cli.ports import require_free
@@ -36,6 +36,9 @@ CARD: Final = "member.card"
 _SERVER: Final = re.compile(r"[^\s,@/]+:[0-9]{1,5}")
 _PEER: Final = re.compile(r"[0-9a-f]{40}@[^\s,@/]+:[0-9]{1,5}")
 
+_SEALED: Final = "sealed under the passphrase: every `yilian node run` needs --passphrase-file"
+_UNSEALED: Final = "NOT sealed: give --passphrase-file where others can read this disk; what was made unsealed stays so"
+
 _NOT_LET_IN: Final = (
     "nobody lets it in yet: the directory, as far as it is known here, has no seat with this key. Have the members vote on it "
     "(`yilian network propose`); it tries again by itself, at least every five minutes"
@@ -48,6 +51,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     init = acts.add_parser("init", help="make every founder's folder")
     init.add_argument("--members", required=True, type=Path, metavar="FILE", help="members.toml")
     init.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to make; each member's is DIR/ID")
+    init.add_argument("--passphrase-file", type=Path, metavar="FILE", help="its first line seals every member's key store, as it is made")
     init.set_defaults(act=_init)
     join = acts.add_parser("join", help="seat a member")
     join.add_argument("--home", required=True, type=Path, metavar="DIR", help="the member's data folder (yilian node init)")
@@ -107,11 +111,12 @@ def _init(options: argparse.Namespace, output: Output) -> None:
     from yilian.node import join
 
     rows, parameters = read_members(options.members)
+    passphrase = None if options.passphrase_file is None else read_passphrase(options.passphrase_file)
     seats = [_seat(row, number) for number, row in enumerate(rows)]
     if options.out.exists():
         raise Misused(f"{options.out} is there already, and keys are never overwritten: choose another folder")
     try:
-        founders = tuple(_founder(options.out / row["id"], row, seat) for row, seat in zip(rows, seats, strict=True))
+        founders = tuple(_founder(options.out / row["id"], row, seat, passphrase) for row, seat in zip(rows, seats, strict=True))
         genesis = Genesis(int(time.time()), "", founders, parameters)
         start(genesis)
     except (ValueError, Refused) as error:  # SettingsWrong too: what was drawn for it is nobody's yet
@@ -123,9 +128,11 @@ def _init(options: argparse.Namespace, output: Output) -> None:
         settle(options.out / seat.member / LEDGER, genesis, seat, peers)
     write_new(options.out / GENESIS, genesis.encoded())
     write_new(options.out / PEERS, ("\n".join(peers) + "\n").encode())
+    is_sealed = passphrase is not None
     output.answer(
-        {"network": genesis.network_id, "members": [seat.member for seat in seats], "folder": str(options.out)},
+        {"network": genesis.network_id, "members": [seat.member for seat in seats], "folder": str(options.out), "is_sealed": is_sealed},
         f"network {genesis.network_id.hex()}",
+        f"the members' key stores are {_SEALED if is_sealed else _UNSEALED}",
         f"hand each founder its own folder and nobody else's: {', '.join(str(options.out / seat.member) for seat in seats)}",
         f"each then runs: yilian node run --home DIR; who joins later needs {options.out / GENESIS} and {options.out / PEERS}",
     )
@@ -137,7 +144,7 @@ def _seat(row: dict[str, Any], number: int) -> "Seat":
     return draw(row["id"], row.get("host", "127.0.0.1"), *ports(row, number), row.get("listen", ""))
 
 
-def _founder(folder: Path, row: dict[str, Any], seat: "Seat") -> "Founder":
+def _founder(folder: Path, row: dict[str, Any], seat: "Seat", passphrase: str | None) -> "Founder":
     from dataclasses import replace
     from urllib.parse import urlsplit
 
@@ -146,7 +153,7 @@ def _founder(folder: Path, row: dict[str, Any], seat: "Seat") -> "Founder":
     power = row.get("power", 1)
     url = urlsplit(row["endpoint"])
     settings = Settings(row["id"], row["endpoint"], port=url.port or 443, engine=ENGINE)
-    founder = found(folder, settings, kinds=tuple(sorted(row["kinds"])), name=row["name"], power=power)
+    founder = found(folder, settings, kinds=tuple(sorted(row["kinds"])), name=row["name"], power=power, passphrase=passphrase)
     return replace(founder, consensus_key=seat.consensus_key)
 
 

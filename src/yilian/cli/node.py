@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from yilian.cli.files import read_bytes, write_new
+from yilian.cli.files import read_bytes, read_passphrase, write_new
 from yilian.cli.frame import Declined, Misused, Output, Unreachable
 from yilian.cli.progress import Bar
 
@@ -95,8 +95,7 @@ def _home(parser: argparse.ArgumentParser) -> None:
 
 
 def _passphrase(options: argparse.Namespace) -> str | None:
-    """Return the passphrase. Never an argument: arguments are seen by every user of the machine."""
-    return None if options.passphrase_file is None else read_bytes(options.passphrase_file).decode().splitlines()[0]
+    return None if options.passphrase_file is None else read_passphrase(options.passphrase_file)
 
 
 def _init(options: argparse.Namespace, output: Output) -> None:
