@@ -121,6 +121,13 @@ def test_what_a_folder_lacks_is_said_in_a_sentence(network, tmp_path, capsys):
     assert (tmp_path / "a").stat().st_mode & 0o077 == 0
 
 
+def test_who_shows_a_block_outside_a_region_is_told_how_a_node_is_named(tmp_path, capsys):
+    assert main(["show", "block", "latest", "--home", str(tmp_path)]) == 4
+    said = capsys.readouterr().err
+    assert said.startswith(f"unreachable: no region runs in {tmp_path}: start one with `yilian demo`")
+    assert said.endswith("; of a node that is in no region name the address: yilian show ... --node URL\n")
+
+
 def test_a_port_in_use_is_said_in_a_sentence(network, tmp_path, capsys):
     with socket.socket() as taken:
         port = int(network[0].rpartition(":")[2])

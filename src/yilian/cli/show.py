@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from yilian.cli import places
 from yilian.cli.asking import get
-from yilian.cli.frame import Declined, Fact, Misused, Output
+from yilian.cli.frame import Declined, Fact, Misused, Output, Unreachable
 
 if TYPE_CHECKING:
     from yilian.base.transaction import Transaction
     from yilian.contracts.consent import Grant
     from yilian.ledger import StateAnswer
+    from yilian.sim.whereabouts import Whereabouts
 
 SUMMARY = "show an entry, a block's signed root, a grant or a member"
 _ID_DIGITS = 64
@@ -37,8 +38,16 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Ask and show."""
-    url = options.node or places.node_url(places.region(options), options.member)
+    url = options.node or places.node_url(_region(options), options.member)
     {"entry": _entry, "block": _block, "grant": _grant, "member": _member}[options.what](url, options.which, output)
+
+
+def _region(options: argparse.Namespace) -> "Whereabouts":
+    """Return where the region runs; outside of one a node is named by its URL."""
+    try:
+        return places.region(options)
+    except Unreachable as nowhere:
+        raise Unreachable(f"{nowhere}; of a node that is in no region name the address: yilian show ... --node URL") from nowhere
 
 
 # an entry
