@@ -35,7 +35,7 @@ from yilian.engines.cometbft import (
 from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, LOOK_S, LOOKS_MAX, Application
 from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX, BATCH_TRANSACTIONS_MAX, Held, Screening, in_block, pack, unpack
 from yilian.engines.cometbft.peerfilter import BEHIND_MS, STRANGER_S
-from yilian.engines.cometbft.process import Process, cause
+from yilian.engines.cometbft.process import Process, _require_version, cause
 from yilian.engines.cometbft.server import Server
 from yilian.engines.cometbft.settings import VERSION, address, chain_id, genesis_document, read_ports
 from yilian.engines.cometbft.snapshots import Snapshots
@@ -421,6 +421,19 @@ def test_info_answers_the_last_committed_height_not_the_last_finalised(applicati
     answer = decided(application, 1, [])
     info = application.info(abci.RequestInfo(version="0.38.25"))
     assert (info.last_block_height, info.last_block_app_hash) == (1, answer.app_hash)
+
+
+def test_a_program_that_does_not_say_which_cometbft_it_is_is_told_so_by_its_path(tmp_path):
+    program = tmp_path / "silent"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o700)
+    with pytest.raises(WrongVersion) as wrong:
+        _require_version(program)
+    sentence = f"the program at {program} does not say which version of CometBFT it is, this software works with {VERSION} alone"
+    assert str(wrong.value) == f"{sentence}: run `make cometbft` and start again"
+    program.write_text("#!/bin/sh\necho 0.37.0\n")
+    with pytest.raises(WrongVersion, match=rf"CometBFT 0\.37\.0 was found at {program}, this software works with"):
+        _require_version(program)
 
 
 def test_another_cometbft_is_told_so(application):

@@ -17,11 +17,13 @@ class BinaryMissing(EngineStopped):
 
 
 class WrongVersion(EngineStopped):
-    """The program is another version."""
+    """The program is another version, or is no CometBFT."""
 
-    def __init__(self, found: str) -> None:
-        """Name both versions."""
-        super().__init__(f"CometBFT {found} was found, this software works with {VERSION} alone: run `make cometbft` and start again")
+    def __init__(self, found: str, program: Path | None = None) -> None:
+        """Name both versions, and the program if it was run here."""
+        where = f" at {program}" if program else ""
+        what = f"CometBFT {found} was found{where}" if found else f"the program{where} does not say which version of CometBFT it is"
+        super().__init__(f"{what}, this software works with {VERSION} alone: run `make cometbft` and start again")
 
 
 class WrongGenesis(EngineStopped):

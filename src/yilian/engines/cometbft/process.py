@@ -194,7 +194,7 @@ def cause(text: str) -> EngineStopped | None:
 def _require_version(program: Path) -> None:
     said = subprocess.run([str(program), "version"], check=False, capture_output=True, text=True).stdout.strip()  # noqa: S603 - our own
     if said != VERSION:
-        raise WrongVersion(said)
+        raise WrongVersion(said, program)
 
 
 def _require_free(host: str, port: int, config: Path, section: str) -> None:
