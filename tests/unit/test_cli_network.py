@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import tomllib
+from base64 import b64encode
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.consortium import free_ports
+from yilian.base.codec import encode
 from yilian.cli import main
+from yilian.engines.cometbft import read_ports
 from yilian.engines.folders import hold
 from yilian.ledger import parse_genesis
 from yilian.node import read_genesis, read_settings
@@ -179,11 +182,11 @@ def asked():
     """Return what starts a member's RPC that says which blocks it has, and gives its address."""
     with ExitStack() as stack:
 
-        def start(first, last, block_hash="AB" * 32):
+        def start(first, last, port=0, **changes):
             class Answers(BaseHTTPRequestHandler):
                 def do_POST(self):
                     self.rfile.read(int(self.headers["content-length"]))
-                    text = json.dumps({"result": said_by_rpc(first, last, block_hash)}).encode()
+                    text = json.dumps({"result": said_by_rpc(first, last, **changes)}).encode()
                     self.send_response(200)
                     self.send_header("content-length", str(len(text)))
                     self.end_headers()
@@ -192,7 +195,7 @@ def asked():
                 def log_message(self, *_):
                     pass
 
-            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Answers))
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", port), Answers))
             threading.Thread(target=server.serve_forever, daemon=True).start()
             stack.callback(server.shutdown)
             return f"127.0.0.1:{server.server_port}"
@@ -200,12 +203,73 @@ def asked():
         yield start
 
 
-def said_by_rpc(first, last, block_hash):
-    """Return one result that holds what `status`, `net_info` and `commit` are read for."""
-    sync = {"earliest_block_height": str(first), "latest_block_height": str(last)}
-    sync |= {"latest_block_time": "2026-01-01T00:00:00.5Z", "catching_up": False}
-    key = {"pub_key": {"value": "AA=="}}
-    return {"sync_info": sync, "validator_info": key, "n_peers": "3", "signed_header": {"commit": {"block_id": {"hash": block_hash}}}}
+def said_by_rpc(first, last, made="2020-01-01T00:00:00.5Z", catching_up=False, seat=bytes(32), peers=(), seats=()):
+    """Return one result that holds all that `status`, `net_info`, `commit`, `abci_query` and `validators` are read for."""
+    key = {"value": b64encode(seat).decode()}
+    return {
+        "sync_info": {
+            "earliest_block_height": str(first),
+            "latest_block_height": str(last),
+            "latest_block_time": made,
+            "catching_up": catching_up,
+        },
+        "validator_info": {"pub_key": key},
+        "n_peers": str(len(peers)),
+        "peers": [{"node_info": {"id": peer}} for peer in peers],
+        "signed_header": {"commit": {"block_id": {"hash": "AB" * 32}}},
+        "response": {"value": b64encode(encode([list(pair) for pair in seats])).decode()},
+        "validators": [{"pub_key": key, "voting_power": "1"}],
+    }
+
+
+def rpc_port(home):
+    return read_ports(home / "ledger").rpc
+
+
+@pytest.mark.parametrize(
+    ("made", "catching_up", "peers", "is_halted"),
+    [
+        ("2020-01-01T00:00:00.5Z", False, ("aa", "bb"), True),
+        ("2020-01-01T00:00:00.5Z", True, (), True),  # it fetches old blocks from nobody
+        ("2020-01-01T00:00:00.5Z", True, ("aa",), False),  # old blocks have old times
+        ("2999-01-01T00:00:00.5Z", False, ("aa", "bb"), False),
+    ],
+)
+def test_status_says_that_no_block_comes_and_ends_with_4(network, asked, capsys, made, catching_up, peers, is_halted):
+    home = network / "clinic-1"
+    seat = bytes(31) + b"\1"
+    asked(1, 7, rpc_port(home), made=made, catching_up=catching_up, peers=peers, seat=seat, seats=[(seat, "clinic-1")])
+    code, out, err = said(capsys, "status", "--home", home)
+    halted = [line for line in out.splitlines() if line.startswith("halted: no block for ")]
+    assert (code, bool(err), len(halted)) == ((4, True, 1) if is_halted else (0, False, 0))
+    assert all(line.endswith(" s (a heartbeat comes every 5 s)") for line in halted)
+    assert "1 validators: clinic-1 1/1" in out
+    code, out, _ = said(capsys, "status", "--home", home, "--json")
+    assert (code, json.loads(out)["is_halted"]) == (4 if is_halted else 0, is_halted)
+
+
+def test_status_before_the_first_block_says_how_many_founders_are_here_and_how_many_are_needed(network, asked, capsys):
+    home, genesis = network / "clinic-1", parse_genesis((network / "genesis.cbor").read_bytes())
+    seats = [(one.consensus_key, one.id) for one in genesis.members]
+    own = next(key for key, name in seats if name == "clinic-1")
+    other = (network / "peers.txt").read_text().partition("@")[0]
+    asked(0, 0, rpc_port(home), seat=own, seats=seats, peers=(other, "ab" * 20))  # the second is nobody's
+    code, out, err = said(capsys, "status", "--home", home)
+    first, second = out.splitlines()
+    assert (code, err, first) == (0, "", "clinic-1: height 0, no block yet, 2 peers")
+    assert second == "2 of 4 validators' votes are here, 3 needed for the first block"
+    facts = json.loads(said(capsys, "status", "--home", home, "--json")[1])
+    assert (facts["behind_s"], facts["is_halted"], facts["gathered"]) == (None, False, {"here": 2, "whole": 4, "needed": 3})
+
+
+def test_status_of_who_waits_for_a_snapshot_says_so_and_how_to_begin_without(newcomer, network, asked, capsys):
+    words = ("--ask", asked(1, 2_000), "--ask", asked(1, 2_000))
+    assert said(capsys, *joining(newcomer, network, *words))[0] == 0
+    asked(0, 0, rpc_port(newcomer), peers=("aa",))
+    code, out, err = said(capsys, "status", "--home", newcomer)
+    assert (code, err, out.count("\n")) == (0, "", 2)
+    assert out.splitlines()[1].startswith("no member has offered a snapshot yet: ")
+    assert out.endswith("`yilian network repair` without --ask begins at block 1\n")
 
 
 @pytest.mark.parametrize(("first", "last", "trusts"), [(1, 999, None), (0, 0, "nothing"), (1, 1_000, 999), (700, 2_345, 2_344)])

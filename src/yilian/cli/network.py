@@ -13,6 +13,7 @@ members.toml: one [[member]] each with id, kinds, name, endpoint and, if not the
 
 import argparse
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,8 @@ from yilian.cli.files import read_bytes, read_passphrase, write_new
 from yilian.cli.founders import ports, read_members
 from yilian.cli.frame import Declined, Misused, Output, Unreachable
 from yilian.cli.ports import require_free
+from yilian.cli.standing import HALTED
+from yilian.cli.standing import lines as standing_lines
 
 if TYPE_CHECKING:
     from yilian.engines import Progress
@@ -38,11 +41,6 @@ _PEER: Final = re.compile(r"[0-9a-f]{40}@[^\s,@/]+:[0-9]{1,5}")
 
 _SEALED: Final = "sealed under the passphrase: every `yilian node run` needs --passphrase-file"
 _UNSEALED: Final = "NOT sealed: give --passphrase-file where others can read this disk; what was made unsealed stays so"
-
-_NOT_LET_IN: Final = (
-    "nobody lets it in yet: the directory, as far as it is known here, has no seat with this key. Have the members vote on it "
-    "(`yilian network propose`); it tries again by itself, at least every five minutes"
-)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -280,27 +278,27 @@ def _status(options: argparse.Namespace, output: Output) -> None:
     member = read_settings(options.home).id
     said = standing(options.home / LEDGER)
     older = progress_in(options.home / LEDGER)
-    whole, catching_up = sum(said.validators.values()), ", catching up" if said.is_catching_up else ""
-    last = f"last block {said.behind_s} s ago" if said.height else "no block yet"
     output.answer(
         {
             "member": member,
             "height": said.height,
             "is_catching_up": said.is_catching_up,
             "behind_s": said.behind_s,
+            "is_halted": said.is_halted,
             "peers": said.peers,
             "is_seated": said.is_seated,
             "refused_snapshot": said.refused or None,
+            "is_awaiting_snapshot": said.is_awaiting_snapshot,
             "validators": said.validators,
+            "gathered": None if said.gathered is None else asdict(said.gathered),
             "older_entries": None if older is None else _older(older),
         },
-        f"{member}: height {said.height}, {last}{catching_up}, {said.peers} peers",
-        f"{len(said.validators)} validators: " + ", ".join(f"{name} {power}/{whole}" for name, power in said.validators.items()),
-        *([] if said.is_seated or said.peers else [_NOT_LET_IN]),
-        *([f"{said.refused}; it waits for another: make sure that who is named with --peers and --ask is honest"] if said.refused else []),
+        *standing_lines(member, said),
         *([] if older is None else [f"before its snapshot: {older.entries} of {older.entries_all} entries fetched and proven so far"]),
         *([] if older is None or not older.begun_again else [_begun_again(older)]),
     )
+    if said.is_halted:
+        raise Unreachable(HALTED)
 
 
 def _older(older: "Progress") -> dict[str, object]:

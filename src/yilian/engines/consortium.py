@@ -7,7 +7,7 @@ seat is drawn before genesis, because genesis names the key; a member that joins
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,8 @@ from typing import TypeVar
 from yilian.base.keys import SEED_SIZE
 from yilian.engines.cometbft import (
     EVERY,
+    HALTED_S,
+    HEARTBEAT_S,
     HOME,
     CometBftEngine,
     NotAHome,
@@ -25,7 +27,9 @@ from yilian.engines.cometbft import (
     Seat,
     Trust,
     Unreachable,
+    address,
     begin_again,
+    founding_powers,
     read_ports,
     refused_snapshot,
     write_home,
@@ -33,6 +37,8 @@ from yilian.engines.cometbft import (
 from yilian.ledger import Genesis
 
 __all__ = [
+    "HEARTBEAT_S",
+    "Gathered",
     "NotOrdering",
     "NotSeated",
     "Seat",
@@ -52,6 +58,17 @@ T = TypeVar("T")
 NotSeated = NotAHome
 P2P_PORT = 26_656  # as CometBFT's own default; the second is the next
 PORTS_APART = 10  # between two members on one machine
+# By the block's own time, which is when the block before it was voted: a heartbeat more than the engine waits for a block to arrive.
+BEHIND_S_MAX = HALTED_S + HEARTBEAT_S
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Of the founders' votes, before the first block: how many are here, of how many, and how many a block needs."""
+
+    here: int
+    whole: int
+    needed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +77,18 @@ class Standing:
 
     height: int
     is_catching_up: bool
-    behind_s: int  # since the latest block; a heartbeat comes every 5 s
+    behind_s: int | None  # since the latest block, a heartbeat comes every 5 s; None without a block
     peers: int
     refused: str  # of a member that joins: why the last snapshot that it was offered was not taken; else empty
     is_seated: bool  # as far as the directory here goes: whose seat no member knows is hung up on (ADR-0117)
     validators: dict[str, int]  # member -> power; a key that the directory does not know stands as its hex
+    is_awaiting_snapshot: bool  # it has no block, and was told to begin with a snapshot
+    gathered: Gathered | None  # of a founder before the first block
+
+    @property
+    def is_halted(self) -> bool:
+        """Say whether the network makes no blocks: who fetches old ones from peers sees them late, and that is no halt."""
+        return self.behind_s is not None and self.behind_s >= BEHIND_S_MAX and not (self.is_catching_up and self.peers)
 
 
 def draw(member: str, host: str = "127.0.0.1", p2p_port: int = P2P_PORT, rpc_port: int = P2P_PORT + 1, listen: str = "") -> Seat:
@@ -136,17 +160,34 @@ def standing(folder: Path) -> Standing:
 
     Raises   NotSeated, Unreachable
     """
-    client = Rpc(read_ports(folder).rpc)
+    ports = read_ports(folder)
+    client = Rpc(ports.rpc)
     try:
         said, names = client.standing(), client.seats()
         powers = client.validators() if said.height else {}  # CometBFT knows none before its first block
     finally:
         client.close()
     named = {names.get(key, key.hex()): power for key, power in powers.items()}
-    is_seated = said.seat_key in names
+    is_awaiting = said.height == 0 and bool(ports.servers)
     return Standing(
-        said.height, said.is_catching_up, said.behind_s, said.peers, refused_snapshot(folder), is_seated, dict(sorted(named.items()))
+        said.height,
+        said.is_catching_up,
+        said.behind_s if said.height else None,
+        said.peers,
+        refused_snapshot(folder),
+        said.seat_key in names,
+        dict(sorted(named.items())),
+        is_awaiting,
+        None if said.height or is_awaiting else _gathered(founding_powers(folder), address(said.seat_key).hex(), said.peer_ids),
     )
+
+
+def _gathered(powers: Mapping[str, int], own: str, others: frozenset[str]) -> Gathered | None:
+    """Return how many of the founders' votes are here; None where this member is no founder with votes: it waits for something else."""
+    if own not in powers:
+        return None
+    whole = sum(powers.values())
+    return Gathered(sum([power for each, power in powers.items() if each == own or each in others]), whole, whole * 2 // 3 + 1)
 
 
 def _named(server: str, question: Callable[[], T]) -> T:

@@ -5,7 +5,7 @@ Files    in the order of a transaction's life: `engine` (submitted, answered), `
          `settings` tells it everything. `stubs` are generated.
 """
 
-from yilian.engines.cometbft.engine import CometBftEngine
+from yilian.engines.cometbft.engine import HALTED_S, CometBftEngine
 from yilian.engines.cometbft.faults import (
     BinaryMissing,
     ConsensusFailed,
@@ -20,12 +20,14 @@ from yilian.engines.cometbft.faults import (
 )
 from yilian.engines.cometbft.repair import begin_again
 from yilian.engines.cometbft.rpc import Rpc, Unreachable
-from yilian.engines.cometbft.settings import HOME, NotAHome, Seat, Trust, read_ports, write_home
+from yilian.engines.cometbft.settings import HEARTBEAT_S, HOME, NotAHome, Seat, Trust, address, founding_powers, read_ports, write_home
 from yilian.engines.cometbft.snapshots import EVERY, refused_snapshot
 from yilian.engines.faults import NotOrdering
 
 __all__ = [
     "EVERY",
+    "HALTED_S",
+    "HEARTBEAT_S",
     "HOME",
     "BinaryMissing",
     "CometBftEngine",
@@ -44,7 +46,9 @@ __all__ = [
     "Unreachable",
     "WrongGenesis",
     "WrongVersion",
+    "address",
     "begin_again",
+    "founding_powers",
     "read_ports",
     "refused_snapshot",
     "write_home",

@@ -42,6 +42,7 @@ class Standing:
     behind_s: int  # since the latest block
     peers: int
     seat_key: bytes  # public: by it the others know the peer and its votes
+    peer_ids: frozenset[str]  # addresses of the peers' seat keys (ADR-0117), as hex
 
 
 class Rpc:
@@ -83,7 +84,8 @@ class Rpc:
         net = self._ask("net_info")
         latest = datetime.fromisoformat(sync["latest_block_time"][:19] + "+00:00")  # RFC 3339 in UTC, with nanoseconds
         behind_s = max(0, int((datetime.now(UTC) - latest).total_seconds()))
-        return Standing(int(sync["latest_block_height"]), bool(sync["catching_up"]), behind_s, int(net["n_peers"]), seat_key)
+        ids = frozenset([str(each["node_info"]["id"]) for each in net["peers"] or ()])
+        return Standing(int(sync["latest_block_height"]), bool(sync["catching_up"]), behind_s, int(net["n_peers"]), seat_key, ids)
 
     def kept(self) -> tuple[int, int]:
         """Return the heights of the first and the last block that it has; (0, 0) if it has none.

@@ -105,6 +105,18 @@ def read_ports(folder: Path) -> Ports:
     return Ports(p2p.hostname, p2p.port, rpc.port, named, servers)
 
 
+def founding_powers(folder: Path) -> dict[str, int]:
+    """Return the validators that the genesis in `FOLDER/validator` names: address as hex -> power.
+
+    Raises   NotAHome
+    """
+    path = folder / HOME / "config/genesis.json"
+    try:
+        return {each["address"].lower(): int(each["power"]) for each in json.loads(path.read_text())["validators"]}
+    except (OSError, ValueError, KeyError) as error:
+        raise NotAHome(path) from error
+
+
 class NotAHome(EngineStopped):
     """The folder holds no member of a consortium."""
 
