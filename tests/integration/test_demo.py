@@ -77,6 +77,7 @@ def region(environment, tmp_path):
         if "Ctrl-C" in line:
             break
     assert any(STORY_ENDS in line for line in lines), (lines, process.stderr.read() if process.poll() is not None else "")
+    process.told = "".join(lines)
     yield process
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
@@ -125,8 +126,10 @@ def test_the_region_serves_another_terminal_and_ends_cleanly(region, environment
 
     started = children_of(region.pid)
     assert len(started) > 4
+    assert "$ yilian revoke --patient he GRANT" in region.told
     region.send_signal(signal.SIGINT)
-    assert region.wait(timeout=60) == 0
+    told, _ = region.communicate(timeout=60)
+    assert (region.returncode, f"正在停止各节点；{tmp_path.resolve() / 'region'} 将保留" in told) == (0, True)
     assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
     gone = yilian(environment, "log", "--patient", "he")
     assert (gone.returncode, gone.stderr.startswith("unreachable: no region runs here")) == (4, True)

@@ -102,7 +102,7 @@ async def _demo(options: argparse.Namespace, home: Path, output: Output) -> None
 
     from yilian.cli import control
     from yilian.cli.signals import asked_to_end
-    from yilian.sim.ending import forget, note, totals, try_next
+    from yilian.sim.ending import ends, forget, note, totals, try_next
     from yilian.sim.narrator import Narrator
     from yilian.sim.story import StoryBroken, tell
     from yilian.sim.story.tail import told_of_records
@@ -125,8 +125,10 @@ async def _demo(options: argparse.Namespace, home: Path, output: Output) -> None
         if output.is_json:
             output.answer(facts)
         if not options.once:
-            try_next(tale, where)
+            is_temporary = options.home is None
+            try_next(tale, where, is_temporary=is_temporary)
             await asked_to_end()
+            ends(tale, where, is_temporary=is_temporary)
 
 
 async def _town(stack: AsyncExitStack, options: argparse.Namespace, home: Path, narrator: "Narrator") -> "Town":

@@ -81,8 +81,8 @@ def totals(tale: Tale, elapsed_ms: float) -> dict[str, Any]:
     return facts
 
 
-def try_next(tale: Tale, where: Whereabouts) -> None:
-    """Print commands that work against the region as it stands."""
+def try_next(tale: Tale, where: Whereabouts, *, is_temporary: bool) -> None:
+    """Print commands that work against the region as it stands. A temporary home goes with the region."""
     tell, release = tale.tell, tale.releases[0]
     grant = tale.grants[CLINIC, HOSPITAL].control_key.hex()
     record = "{resourceType}/{id}".format_map(release.resources[0])
@@ -97,10 +97,19 @@ def try_next(tale: Tale, where: Whereabouts) -> None:
     tell.command(f"yilian grant --patient he --holder {HOSPITAL} --requester {KNOWN} --days 7 --uses 5")
     tell.command(f"yilian read --as dr-wu --holder {HOSPITAL} --patient he --present Observation")
     tell.command("yilian grant --patient he --list")
+    tell.command("yilian revoke --patient he GRANT   # its first digits, as that list has them; then read once more")
     tell.command(f"yilian read --as dr-feng --holder {KNOWN} --patient lin Observation   # refused: no grant")
     tell.command(f"yilian show member {KNOWN}; curl -s {where.nodes[KNOWN]}/ready")
-    tell.fact("home", where.home)
+    if tale.town.region.founded.seats:
+        tell.command(f"yilian network status --home {where.folders[HOSPITAL]}")
+    tell.fact("home", where.home + (" (temporary: it is removed at the end; --home DIR keeps it)" if is_temporary else ""))
     tell.fact("end", "Ctrl-C")
+
+
+def ends(tale: Tale, where: Whereabouts, *, is_temporary: bool) -> None:
+    """Say what goes on after Ctrl-C: stopping takes a few seconds."""
+    left, kept = ("删除", "is removed") if is_temporary else ("保留", "is kept")
+    tale.tell.say(f"正在停止各节点；{where.home} 将{left}……", f"Stopping the nodes; {where.home} {kept} ...")
 
 
 def _children(pid: int) -> list[int]:
