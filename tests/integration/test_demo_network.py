@@ -77,7 +77,7 @@ def test_the_story_over_four_validators_leaves_four_equal_ledgers_and_a_file_wit
         "whole; root signed by clinic-1, hospital-1, hospital-2;",
         "HTTP 403  9026 REVOKED_DIRECTLY; 0 bytes",
         "HTTP 403  9007 CREDENTIAL_NOT_LIVE; 0 bytes",
-        f"$ yilian network status --home {home.resolve() / 'hospital-1'}",
+        f"$ yilian network status --home {home.resolve() / 'hospital-2'}",
     ):
         assert sentence in story
     assert "one operator vouches" not in story
