@@ -40,7 +40,7 @@ class Cometbft:
         self.peers, self.known = peers, seats
 
     def standing(self):
-        return Standing(0, False, 9, self.peers, SEAT)
+        return Standing(0, False, 9, self.peers, SEAT, frozenset())
 
     def seats(self):
         return self.known
