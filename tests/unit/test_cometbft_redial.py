@@ -58,7 +58,8 @@ def test_who_waits_is_told_that_nobody_lets_it_in_yet(tmp_path, capsys, monkeypa
     home = tmp_path / "home"
     words = ["--id", "hospital-1", "--kind", "hospital", "--name", "n", "--endpoint", "http://127.0.0.1:8701", "--engine", "consortium"]
     assert main(["node", "init", "--home", str(home), *words]) == 0
-    monkeypatch.setattr(consortium, "read_ports", lambda _: type("Ports", (), {"rpc": 1}))
+    monkeypatch.setattr(consortium, "read_ports", lambda _: type("Ports", (), {"rpc": 1, "servers": ()}))
+    monkeypatch.setattr(consortium, "founding_powers", lambda _: {})
     monkeypatch.setattr(consortium, "Rpc", lambda *_: Cometbft(peers, seats))
     capsys.readouterr()
     assert main(["network", "status", "--home", str(home)]) == 0
