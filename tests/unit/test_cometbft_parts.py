@@ -325,13 +325,6 @@ def test_the_home_says_what_the_design_says(tmp_path, genesis):
     assert (read_ports(tmp_path).p2p, read_ports(tmp_path).rpc, read_ports(tmp_path).named) == (26656, 26657, {"aa", "bb"})
 
 
-@pytest.mark.parametrize(("members", "told"), [(2, 1), (4, 2), (5, 2), (7, 3), (16, 6)])
-def test_a_transaction_is_told_to_one_member_more_than_may_be_false(tmp_path, genesis, members, told):
-    write_home(tmp_path, genesis, seat(), [f"{n:02x}@127.0.0.1:{n}" for n in range(1, members)])
-    mempool = tomllib.loads((tmp_path / "validator/config/config.toml").read_text())["mempool"]
-    assert mempool["experimental_max_gossip_connections_to_persistent_peers"] == told
-
-
 def test_keys_are_for_their_owner_alone_and_votes_are_never_set_back(tmp_path, genesis):
     write_home(tmp_path, genesis, seat(), [])
     state = tmp_path / "validator/data/priv_validator_state.json"

@@ -216,8 +216,7 @@ def _config(seat: Seat, others: Sequence[str], trust: Trust | None) -> str:
         "": {**_TOP, "proxy_app": f"unix://{SOCKET}", "moniker": seat.member},
         "rpc": rpc,
         "p2p": p2p,
-        # What enters here is told to one more member than may be false: the rest hear it from those (ADR-0114).
-        "mempool": {**_MEMPOOL, "experimental_max_gossip_connections_to_persistent_peers": len(others) // 3 + 1},
+        "mempool": _MEMPOOL,
         "consensus": _CONSENSUS,
         "storage": {"discard_abci_responses": True},  # results are in our own store
         "tx_index": {"indexer": "null"},
