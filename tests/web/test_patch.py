@@ -125,6 +125,22 @@ def test_a_number_that_is_too_long_or_out_of_reach_is_refused():
         patched(b'{"a":1}', b'[{"op":"test","path":"/a","value":1e99999999999999999999}]')
 
 
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (b'[{"op":"remove","op":"add","path":"/a"}]', "An object repeats a key: JSON with two meanings is not stored."),
+        (b'[{"op":"add","path":"/a","value":{"b":[{"c":1,"c":1}]}}]', "An object repeats a key: JSON with two meanings is not stored."),
+        (b'[{"op":"add","path":"/a","value":NaN}]', "NaN is not a JSON number."),
+        (b'[{"op":"add","path":"/a","value":-Infinity}]', "-Infinity is not a JSON number."),
+        (b"[", "The patch is not JSON that has one meaning."),
+    ],
+)
+def test_a_patch_is_read_as_strictly_as_a_resource(given, sentence):
+    with pytest.raises(Malformed) as no:
+        patched(b'{"a":1}', given)
+    assert (type(no.value), str(no.value)) == (Malformed, sentence)
+
+
 def test_the_resource_is_copied_as_a_whole_for_no_operation(monkeypatch):
     copied, deepcopy = [], copy.deepcopy
     monkeypatch.setattr(copy, "deepcopy", lambda value, *memo: (copied.append(value), deepcopy(value, *memo))[1])

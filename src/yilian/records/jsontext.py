@@ -77,33 +77,38 @@ class BundleText:
     resources: list[Document | None]
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> _TREE:
+def once(pairs: list[tuple[str, Any]]) -> _TREE:
+    """Return an object's members. Refuses  Malformed, if one stands twice."""
     tree = dict(pairs)
     if len(tree) != len(pairs):
         raise Malformed("An object repeats a key: JSON with two meanings is not stored.")
     return tree
 
 
-def _no_constant(name: str) -> JsonValue:
+def no_constant(name: str) -> JsonValue:
+    """Refuse NaN and Infinity, which Python's reader knows and JSON does not."""
     raise Malformed(f"{name} is not a JSON number.")
 
 
-def _decimal(text: str) -> Decimal:
+def bounded(text: str) -> str:
+    """Return a number's text. Refuses  TooLarge, if it has more than `NUMBER_CHARACTERS_MAX`."""
     if len(text) > NUMBER_CHARACTERS_MAX:
         raise TooLarge(f"A number has more than {NUMBER_CHARACTERS_MAX} characters.")
+    return text
+
+
+def _decimal(text: str) -> Decimal:
     try:
-        return Decimal(text)
+        return Decimal(bounded(text))
     except InvalidOperation as error:
         raise Malformed("A number's exponent is out of reach.") from error
 
 
 def _integer(text: str) -> int:
-    if len(text) > NUMBER_CHARACTERS_MAX:
-        raise TooLarge(f"A number has more than {NUMBER_CHARACTERS_MAX} characters.")
-    return int(text)
+    return int(bounded(text))
 
 
-_decoder: Any = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=_decimal, parse_int=_integer, parse_constant=_no_constant)
+_decoder: Any = json.JSONDecoder(object_pairs_hook=once, parse_float=_decimal, parse_int=_integer, parse_constant=no_constant)
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # what `raw_decode` calls: one value at a position, in C
 _Inner = dict[str, Callable[[str, int], tuple[Any, int]]]
 
@@ -145,7 +150,7 @@ def _members(text: str, at: int, inner: _Inner) -> tuple[_TREE, dict[str, Span],
         spans[key] = Span(key_at, value_at, at)
         at = _after_space(text, at)
         if text[at] == "}":
-            return _pairs(pairs), spans, at + 1
+            return once(pairs), spans, at + 1
         if text[at] != ",":
             raise Malformed("A comma or the object's end is expected.")
         at = _after_space(text, at + 1)

@@ -17,7 +17,7 @@ import jsonpatch
 from jsonpointer import JsonPointer, JsonPointerException
 
 from yilian.records.faults import Invalid, Malformed, TooLarge
-from yilian.records.jsontext import DEPTH_MAX, NUMBER_CHARACTERS_MAX, RESOURCE_BYTES_MAX
+from yilian.records.jsontext import DEPTH_MAX, RESOURCE_BYTES_MAX, bounded, no_constant, once
 
 JSON_PATCH: Final = "application/json-patch+json"
 OPERATIONS_MAX: Final = 100
@@ -121,23 +121,10 @@ def _text(value: Any) -> str:  # noqa: ANN401 - JSON
 
 def _read(data: bytes) -> Any:  # noqa: ANN401 - JSON
     try:
-        return json.loads(data, parse_float=_number, parse_int=_number, object_pairs_hook=_once, parse_constant=_no_number)
+        return json.loads(data, parse_float=_number, parse_int=_number, object_pairs_hook=once, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         raise Malformed("The patch is not JSON that has one meaning.") from error
 
 
 def _number(text: str) -> _Number:
-    if len(text) > NUMBER_CHARACTERS_MAX:
-        raise TooLarge(f"A number has more than {NUMBER_CHARACTERS_MAX} characters.")
-    return _Number(text)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice")
-    return found
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number of JSON")
+    return _Number(bounded(text))
