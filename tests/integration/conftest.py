@@ -1,9 +1,10 @@
-"""Fixtures that several files of real networks share."""
+"""Fixtures that several files share: a consortium of real processes, a ward whose time is given."""
 
 import pytest
 
 from tests import namespaces as region
 from tests.consortium import Consortium
+from tests.release_worlds import ward
 
 
 @pytest.fixture
@@ -19,3 +20,18 @@ def namespaces():
     """Skip where the machine allows no network namespaces, and say why."""
     if (why := region.why_not()) is not None:
         pytest.skip(why)
+
+
+@pytest.fixture
+async def here(tmp_path):
+    """A hospital and a clinic, and everything around the release gate."""
+    async with ward(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def lan(here):
+    """Somebody who enrolled at the hospital."""
+    patient = here.person("lan")
+    await here.enrol(patient)
+    return patient

@@ -6,24 +6,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.release_worlds import HOLDER, ward
+from tests.release_worlds import HOLDER
 from yilian.cli import main
 from yilian.contracts import consent
 from yilian.node import anchoring
 
 
 @pytest.fixture
-async def here(tmp_path, monkeypatch):
-    async with ward(tmp_path) as running:
-        monkeypatch.setattr("yilian.sim.software.time", SimpleNamespace(time=lambda: running.now_s))
-        yield running
-
-
-@pytest.fixture
-async def lan(here):
-    patient = here.person("lan")
-    await here.enrol(patient)
-    return patient
+def here(here, monkeypatch):
+    monkeypatch.setattr("yilian.sim.software.time", SimpleNamespace(time=lambda: here.now_s))
+    return here
 
 
 @pytest.fixture

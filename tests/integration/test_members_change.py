@@ -7,7 +7,7 @@ import pytest
 
 from tests.alliance_worlds import seed
 from tests.integration.test_patient_view import answers, checked, read_by_grant
-from tests.release_worlds import HOLDER, REQUESTER, ward
+from tests.release_worlds import HOLDER, REQUESTER
 from tests.worlds import founder
 from yilian.base.keys import SigningKey
 from yilian.cli import main
@@ -16,19 +16,6 @@ from yilian.ledger import Export, parse_export, verify, verify_record
 from yilian.node import anchoring, limits, receipts
 from yilian.node.refusals import No
 from yilian.wallet import Fault, WalletRefused
-
-
-@pytest.fixture
-async def here(tmp_path):
-    async with ward(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def lan(here):
-    patient = here.person("lan")
-    await here.enrol(patient)
-    return patient
 
 
 async def carried(here, change):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.release_worlds import HOLDER, SYSTEM, a_request_id, ward
+from tests.release_worlds import HOLDER, SYSTEM, a_request_id
 from yilian.base.chartlogs import LogAnswer, OwnCare, sign_head
 from yilian.base.digests import sha256
 from yilian.base.handovers import LogRequest
@@ -14,19 +14,6 @@ from yilian.contracts import anchor
 from yilian.ledger import verify_record
 from yilian.node import anchoring
 from yilian.node.refusals import No
-
-
-@pytest.fixture
-async def here(tmp_path):
-    async with ward(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-async def lan(here):
-    patient = here.person("lan")
-    await here.enrol(patient)
-    return patient
 
 
 async def asked(here, patient, request=None, month=None):

@@ -5,24 +5,18 @@ from contextlib import closing
 
 import pytest
 
-from tests.unit.test_engine_older import AFTER, HEIGHT, Source, follow, restored
+from tests.ledgers import AFTER, CONVICTED, GUILTY, HEIGHT, REINSTATED, Source, follow, grown_source, restored
 from yilian.base.transaction import parse
 from yilian.engines import StoreCorrupt, changes, fsck_folder
 from yilian.engines.replica import Replica
 from yilian.engines.store import FILE, Store
 from yilian.ledger import parse_equivocation
 
-CONVICTED, REINSTATED = 20, 30  # heights in `Source`
-
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory):
-    source = Source(tmp_path_factory.mktemp("source"))
-    source.grow(HEIGHT)
-    snapshot = source.snapshot()
-    source.grow(HEIGHT + AFTER)
-    yield source, snapshot
-    source.replica.close()
+    with grown_source(tmp_path_factory.mktemp("source")) as both:
+        yield both
 
 
 @pytest.fixture
@@ -40,7 +34,7 @@ def from_before(grown, tmp_path):
 def test_a_conviction_and_its_end_are_noted_and_nothing_else(grown):
     replica = grown[0].replica
     convicted, reinstated = [replica.entry(index) for index in replica.member_changes()]
-    assert (convicted.height, parse_equivocation(convicted.data).member) == (CONVICTED, "hospital-2")
+    assert (convicted.height, parse_equivocation(convicted.data).member) == (CONVICTED, GUILTY)
     assert (reinstated.height, parse(reinstated.data).header.subject) == (REINSTATED, "directory.reinstate")
 
 

@@ -1,111 +1,28 @@
 """What came before a snapshot: fetched in parts, proven, decided again, joined; a liar is named, a crash costs nothing that was proven."""
 
 import itertools
-import random
 import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
-from hashlib import sha256
 
 import pytest
 
-from tests.submissions import Submissions
-from tests.worlds import MEMBERS, STARTED_AT_S, key, make_genesis
+from tests.ledgers import AFTER, HEIGHT, Source, changed_block, follow, grown_source, restored
 from yilian.base.merkle import is_included
-from yilian.contracts import anchor, directory
-from yilian.engines import Lied, NotHeld, Older, StoreCorrupt, encode_block, fsck, fsck_folder, progress_in
+from yilian.engines import Lied, NotHeld, Older, StoreCorrupt, fsck, fsck_folder, progress_in
 from yilian.engines.older import BEGUN_AGAIN, FOLDER
 from yilian.engines.replica import Replica
 from yilian.engines.served import Served
 from yilian.engines.store import FILE
-from yilian.ledger import BlockHeader, Restore, chunks, describe, frontier_at, lanes_over, parse_manifest
-
-GUILTY = "hospital-2"
-HEIGHT, AFTER = 90, 40  # of the snapshot, and how many blocks come after it
-
-
-def consensus_key(member):
-    return key(member, "consensus").public_key
-
-
-def genesis_of_validators():
-    return make_genesis([replace(one, consensus_key=consensus_key(one.id)) for one in MEMBERS], operator="")
-
-
-class Source:
-    """A member that was there from the beginning: days that end, refusals, empty blocks, a conviction, a member admitted."""
-
-    def __init__(self, folder):
-        self.genesis = genesis_of_validators()
-        self.replica = Replica.open(folder, self.genesis, is_durable=False)
-        self.now_s = STARTED_AT_S
-        self.made = Submissions(self.genesis.network_id, now_s=lambda: self.now_s)
-        self.draw = random.Random(7)
-
-    def block(self, *transactions, equivocators=()):
-        header = BlockHeader(self.replica.chain.height + 1, self.now_s * 1_000 + 5, "clinic-1", equivocators)
-        return self.replica.commit(self.replica.decide(header, transactions))
-
-    def grow(self, until):
-        while (height := self.replica.chain.height + 1) <= until:
-            self.now_s += 40 * 60
-            if height == 20:
-                self.block(equivocators=(sha256(consensus_key(GUILTY)).digest()[:20],))
-            elif height == 30:
-                self.block(self.made.transaction("directory.reinstate", directory.Reinstate(GUILTY), carrier="regulator-1"))
-            elif height % 7 == 0:
-                self.block()
-            else:
-                names = [f"{height}/{n}" for n in range(self.draw.randrange(1, 9))]
-                gives = [self.made.give(name, carrier=self.draw.choice(["clinic-1", "hospital-1"])) for name in names]
-                tick = self.made.transaction("anchor.tick", anchor.Tick(bytes(32), bytes(32)), carrier="hospital-1")
-                self.block(*gives, gives[0], tick, b"no transaction")
-
-    def snapshot(self):
-        rows = list(self.replica.read().scan(b""))
-        cut = list(chunks(rows))
-        manifest = describe(self.replica.chain, [sha256(chunk).digest() for chunk in cut])
-        return manifest.encoded(), cut, self.replica.chain.app_hash
-
-    def frames(self, since, count=13):
-        heights = range(since + 1, since + 1 + count)
-        return [encode_block(self.replica.block(height)) for height in heights if self.replica.block(height) is not None]
-
-    def proof(self, size, end):
-        return self.replica.consistency(size, end) if size else []
-
-
-def restored(folder, source, snapshot):
-    """Return a copy that began with the source's snapshot."""
-    manifest, cut, app_hash = snapshot
-    replica = Replica.open(folder, source.genesis, is_durable=False)
-    restore = Restore(parse_manifest(manifest), source.genesis.network_id, app_hash)
-    for chunk in cut:
-        replica.stage(restore.take(chunk))
-    replica.restore(restore.finish())
-    return replica
-
-
-def follow(replica, source, until=None):
-    """Let a copy decide the source's later blocks."""
-    for height in range(replica.chain.height + 1, (until or source.replica.chain.height) + 1):
-        block = source.replica.block(height)
-        header = BlockHeader(block.height, block.time_ms, block.proposer)
-        decided = replica.decide(replica.header_again(header, block.system_leaves), block.transactions)
-        assert decided.applied.app_hash == block.app_hash
-        replica.commit(decided)
+from yilian.ledger import frontier_at, lanes_over
 
 
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory):
     """A source at the end, and its snapshot of HEIGHT."""
-    source = Source(tmp_path_factory.mktemp("source"))
-    source.grow(HEIGHT)
-    snapshot = source.snapshot()
-    source.grow(HEIGHT + AFTER)
-    yield source, snapshot
-    source.replica.close()
+    with grown_source(tmp_path_factory.mktemp("source")) as both:
+        yield both
 
 
 @pytest.fixture
@@ -403,12 +320,6 @@ def test_what_is_beyond_the_snapshot_is_passed_over(grown, joined):
     assert part.blocks[-1].header.height == HEIGHT
     assert part.log.size == joined.missing
     older.close()
-
-
-def changed_block(source, height, change):
-    """Return a frame of a block with something changed."""
-    block = source.replica.block(height)
-    return encode_block(change(block))
 
 
 def dropped(block):

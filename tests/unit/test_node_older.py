@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.unit.test_engine_older import HEIGHT, Source, changed_block, restored
+from tests.ledgers import HEIGHT, Source, changed_block, restored
 from yilian.base.codec import encode
 from yilian.contracts import directory
 from yilian.engines import Lied, Older

@@ -8,6 +8,7 @@ import tracemalloc
 import pytest
 
 from tests.consortium import NAMES, consortium_genesis
+from tests.ledgers import told
 from tests.sim.story import Story
 from yilian.base.codec import decode, encode
 from yilian.base.digests import sha256
@@ -51,13 +52,8 @@ def rows_of(replica):
 
 @pytest.fixture
 def giver(genesis, tmp_path):
-    """A copy of a few blocks whose state makes several chunks."""
-    replica, story = opened(tmp_path / "giver", genesis), Story(genesis.network_id, NAMES, random.Random(1))
-    for height in range(1, HEIGHT + 1):
-        now_s = genesis.started_at_s + height
-        replica.advance(now_s * 1_000, [story.transaction(now_s) for _ in range(20)])
-    yield replica
-    replica.close()
+    with told(tmp_path / "giver", genesis, HEIGHT) as replica:
+        yield replica
 
 
 @pytest.fixture

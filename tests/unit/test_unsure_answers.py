@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.consortium import NAMES, consortium_genesis
+from tests.ledgers import told
 from tests.sim.story import Story
 from yilian.base.refusals import Reason
 from yilian.base.transaction import parse
@@ -35,12 +36,8 @@ def genesis():
 
 @pytest.fixture
 def whole(genesis, tmp_path):
-    replica, story = Replica.open(tmp_path / "whole", genesis, is_durable=False), Story(genesis.network_id, NAMES, random.Random(1))
-    for height in range(1, HEIGHT + 1):
-        now_s = genesis.started_at_s + height
-        replica.advance(now_s * 1_000, [story.transaction(now_s) for _ in range(20)])
-    yield replica
-    replica.close()
+    with told(tmp_path / "whole", genesis, HEIGHT) as replica:
+        yield replica
 
 
 @pytest.fixture
