@@ -1,6 +1,7 @@
 """A small network in memory, for tests: founders with known keys, and a ledger that is driven one block at a time."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -39,7 +40,15 @@ def founder(member: str, kinds: Sequence[str] = ("hospital",), power: int = 1) -
 MEMBERS = (founder("clinic-1", ("clinic",)), founder("hospital-1"), founder("hospital-2"), founder("regulator-1", ("regulator",)))
 
 
+def seated(member: Founder) -> Founder:
+    """Return a founder that validates."""
+    return member if member.consensus_key is not None else replace(member, consensus_key=key(member.id, "consensus").public_key)
+
+
 def make_genesis(members: Sequence[Founder] = MEMBERS, operator: str = "clinic-1", **parameters: int) -> Genesis:
+    """Return a network's first word; where no operator orders, each founder validates."""
+    if not operator:
+        members = [seated(member) for member in members]
     return Genesis(STARTED_AT_S, operator, tuple(members), PARAMETERS | parameters)
 
 

@@ -258,7 +258,7 @@ def test_history_suspends_as_the_ledger_did_and_refuses_what_it_cannot_have_done
 
 
 def test_a_founder_without_a_validator_equivocates_never():
-    history = History(make_genesis(operator=""))
+    history = History(replace(make_genesis(), operator=""))
     with pytest.raises(NobodyToSuspend):
         history.suspend(Equivocation(history.genesis.network_id, GUILTY, 1))
 

@@ -277,7 +277,7 @@ def test_what_changes_no_member_is_not_followed_nor_what_comes_out_of_order_nor_
     first, second, _ = world.items
     for lie in (world.export(second, first), b"", world.export(first, first)):
         assert refused(world.wallet.members.following, lie)[0] is No.CHANGES_NOT_PROVEN
-    other = Export(make_genesis(operator="").encoded(), tuple(world.items)).encoded()
+    other = Export(make_genesis(operator="", memo_size=1).encoded(), tuple(world.items)).encoded()
     assert refused(world.wallet.members.following, other) == (No.ANOTHER_NETWORK, {})
 
 
@@ -403,7 +403,7 @@ async def test_who_serves_the_same_again_or_another_networks_is_not_asked_for_ev
         async def nonsense(_):
             return b""
 
-        answers = [world.export(), Export(make_genesis(operator="").encoded(), tuple(world.items)).encoded()]
+        answers = [world.export(), Export(make_genesis(operator="", memo_size=1).encoded(), tuple(world.items)).encoded()]
 
         async def another(_):
             return answers.pop(0)

@@ -12,7 +12,7 @@ from yilian.ledger.chain import BlockHeader, Chain, parse_chain, start
 from yilian.ledger.daily import ClosedDay, DailyLeaf, access_root, parse_daily_leaf
 from yilian.ledger.equivocation import Equivocation, parse_equivocation
 from yilian.ledger.genesis import Founder, Genesis, parse_genesis
-from yilian.ledger.history import MEMBERSHIP, History, is_quorum, validators, voters
+from yilian.ledger.history import MEMBERSHIP, History, is_quorum, validators
 from yilian.ledger.log import Frontier, Node, NodeStore, consistency, frontier_at, inclusion, root_at
 from yilian.ledger.lthash import lanes_over
 from yilian.ledger.membership import Item, Membership, NotProven, Verified
@@ -109,5 +109,4 @@ __all__ = [
     "validators",
     "verify",
     "verify_record",
-    "voters",
 ]

@@ -81,7 +81,7 @@ class History:
         self.state.take(found[1])
 
 
-def voters(members: Iterable[directory.Member]) -> list[directory.Member]:
+def _voters(members: Iterable[directory.Member]) -> list[directory.Member]:
     """Return those who count among some members, by stage and power: the active ones, and suspended ones too where the active alone would
     have no more than two thirds of all, so that nobody gains a quorum by suspending others (ADR-0090).
     """
@@ -91,8 +91,11 @@ def voters(members: Iterable[directory.Member]) -> list[directory.Member]:
 
 
 def validators(state: StateView) -> dict[str, int]:
-    """Return the votes by which a quorum of validators is counted."""
-    return {one.id: one.power for one in voters(directory.members(state))}
+    """Return the votes by which a quorum of validators is counted, of those who validate: who has no consensus key votes in the directory
+    and orders nothing, so neither its power nor its receipt counts here (ADR-0141).
+    """
+    seated = [one for one in directory.members(state) if one.consensus_key is not None]
+    return {one.id: one.power for one in _voters(seated)}
 
 
 def is_quorum(state: StateView, genesis: Genesis, signers: tuple[str, ...]) -> bool:

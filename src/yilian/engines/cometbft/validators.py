@@ -11,15 +11,16 @@ from __future__ import annotations
 from yilian.base.kinds import StateView, Writes
 from yilian.contracts import directory
 from yilian.engines.cometbft.settings import address
-from yilian.ledger import Overlay, voters
+from yilian.ledger import Overlay
+from yilian.ledger import validators as validating
 
 Validators = dict[bytes, int]  # consensus key -> power
 
 
 def validators(view: StateView) -> Validators:
-    """Return the validators of a state."""
-    seated = [member for member in directory.members(view) if member.consensus_key is not None]
-    return {member.consensus_key: member.power for member in voters(seated) if member.consensus_key is not None}
+    """Return the validators of a state: those whose receipts are a quorum, by the very function that counts it (ADR-0141)."""
+    votes, members = validating(view), directory.members(view)
+    return {one.consensus_key: votes[one.id] for one in members if one.id in votes and one.consensus_key is not None}
 
 
 def updates(view: StateView, writes: Writes) -> Validators:
