@@ -58,13 +58,13 @@ def height(answer):
 async def test_a_question_waits_until_the_node_has_what_its_asker_saw_elsewhere(tmp_path):
     async with behind(tmp_path) as (running, way, url), connected() as client:
         seen = height(await client.get(running.urls["regulator-1"] + "/health"))
-        assert seen == running.engine.read().chain.height > 0
+        assert 0 < seen <= running.engine.read().chain.height  # the node itself may have entered something meanwhile
         asking = asyncio.ensure_future(client.get(url + "/ready"))
         unasking = await running.get("clinic-1", "/ready")  # by one who has seen nothing: answered at once, and the first still waits
         assert (unasking.json()["height"], height(unasking), asking.done()) == (0, 0, False)
         way.is_open.set()
         answer = await asking
-        assert (answer.json()["height"], height(answer)) == (seen, seen)
+        assert seen <= answer.json()["height"] <= height(answer)
 
 
 async def test_a_node_that_cannot_catch_up_says_at_which_height_it_stands(tmp_path, monkeypatch):
