@@ -17,6 +17,12 @@ _PRIMARY = 0xFF  # an extended SQLite code carries the primary one in its low by
 class EngineStopped(RuntimeError):
     """The engine cannot go on. The text says why and what to do; what was acknowledged is on the disk."""
 
+    path: Path | None = None  # of the file or folder that the text names, if it names one
+
+    def without_path(self) -> str:
+        """Return the text for those whom our folders do not concern: what it names is named without where it lies."""
+        return str(self) if self.path is None else str(self).replace(str(self.path), self.path.name)
+
 
 class EngineClosed(EngineStopped):
     """The engine was closed on purpose."""

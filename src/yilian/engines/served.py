@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from types import TracebackType
 from typing import NoReturn
 
 from yilian.engines.collector import collect_seldom
@@ -28,6 +29,7 @@ class Served:
         self._waiting: set[Waiter] = set()
         self._stopping = threading.Lock()
         self._failure: BaseException | None = None
+        self._failed_at: TracebackType | None = None
 
     @property
     def genesis(self) -> Genesis:
@@ -130,7 +132,7 @@ class Served:
             while self._failure is None:
                 await rung.wait()
                 rung.clear()
-        raise self._failure
+        raise self._failure.with_traceback(self._failed_at)
 
     def _await(self, data: bytes) -> Waiter:
         """Return a new waiter, who gets an answer or the reason why there is none."""
@@ -143,10 +145,10 @@ class Served:
         """Stop for good; the first cause is the one that is told. Whoever waits is told now."""
         with self._stopping:
             if self._failure is None:
-                self._failure = why
+                self._failure, self._failed_at = why, why.__traceback__
         answer([(waiter, self._failure) for waiter in list(self._waiting)])
         self._bell.ring()
 
     def _require_running(self) -> None:
         if self._failure is not None:
-            raise self._failure
+            raise self._failure.with_traceback(self._failed_at)  # as it was: else each raise hangs its frames on to it, for ever

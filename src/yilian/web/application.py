@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from yilian.base.refusals import Refused
+from yilian.engines import EngineStopped
 from yilian.node import RETRY_AFTER_S, Node, NodeRefused
 from yilian.records import RecordFault
 from yilian.web import alliance, bulk, carrying, errors, following, login, metadata, openapi, own, patient, releasing
@@ -27,7 +28,10 @@ async def health(_request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """Say whether the ledger can be read and written, and at which height this node stands; 503 with the reason if it cannot."""
     node: Node = request.app.state.node
-    chain = node.members.final().view.chain
+    try:
+        chain = node.members.final().view.chain
+    except EngineStopped as stopped:
+        return await errors.not_ready(request, stopped)
     stands = {"member": node.id, "network": node.network.hex(), "height": chain.height, "entries": chain.log.size}
     reason = node.members.engine.not_ready()
     if reason:
@@ -44,6 +48,7 @@ def application(node: Node) -> Starlette:
     handlers = {
         NodeRefused: errors.refused,
         Refused: errors.refused,
+        EngineStopped: errors.engine_stopped,
         RecordFault: errors.record_fault,
         HTTPException: errors.http_error,
         ClientDisconnect: errors.gone,

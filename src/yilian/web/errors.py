@@ -15,7 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from yilian.base.refusals import Refused
-from yilian.node import RETRY_AFTER_S, NodeRefused, noted, number_and_name, said, status_of, without_words
+from yilian.engines import EngineStopped
+from yilian.node import RETRY_AFTER_S, No, NodeRefused, noted, number_and_name, said, status_of, without_words
 from yilian.records import Issue, RecordFault, operation_outcome
 
 PROBLEM: Final = "application/problem+json"
@@ -51,6 +52,18 @@ async def refused(request: Request, refusal: Exception) -> Response:
     assert isinstance(refusal, NodeRefused | Refused), "registered for these"
     number, name = number_and_name(refusal)
     return _answer(request, status_of(refusal), number, name, dict(refusal.facts), said(refusal))
+
+
+async def engine_stopped(request: Request, stopped: Exception) -> Response:
+    """Answer where the ledger here cannot be read any more. No defect: who watches the engine says why and ends the node."""
+    assert isinstance(stopped, EngineStopped), "registered for these"
+    return await refused(request, NodeRefused(No.LEDGER_UNREACHABLE))
+
+
+async def not_ready(request: Request, stopped: EngineStopped) -> Response:
+    """Answer whoever asks whether this node is ready, with the sentence of why it is not and will not be by itself."""
+    no = No.LEDGER_UNREACHABLE
+    return _answer(request, 503, int(no), no.name, {}, stopped.without_path())
 
 
 async def record_fault(_request: Request, fault: Exception) -> Response:

@@ -52,6 +52,7 @@ async def blocks(request: Request) -> Response:
     if not (text.isascii() and text.isdigit() and len(text) <= HEIGHT_DIGITS_MAX and int(text) < HEIGHT_MAX):
         raise NodeRefused(No.NOT_UNDERSTOOD)
     node = node_of(request)
+    node.engine.read()  # an engine that has stopped is said now: once frames flow there is no other answer than their end
     if int(text) < node.engine.began and node.engine.missing:  # this copy began with a snapshot: others have what came before
         raise NodeRefused(No.NOT_FINAL_YET, height=node.engine.began)
     if "limit" in request.query_params:
@@ -101,7 +102,10 @@ async def _frames(node: Node, since_height: int, closing: asyncio.Event, *, is_f
     """Yield frames; a stream that is followed ends when the server does, so that it does not hold up a shutdown."""
     height = since_height
     while not is_followed:
-        block = node.engine.block(height + 1)
+        try:
+            block = node.engine.block(height + 1)
+        except EngineStopped:
+            return  # the same as with those who follow
         if block is None:
             return
         yield _frame(encode_block(block))

@@ -84,6 +84,7 @@ class VotesUnreadable(EngineStopped):
 
     def __init__(self, path: Path) -> None:
         """Name the record."""
+        self.path = path
         super().__init__(
             f"the record of the votes that this seat gave ({path}) cannot be read; without it the validator may vote twice: nothing was "
             "moved. Never write it anew: seat the member with another key, which the others vote in (`yilian network propose --seat-key`)"
