@@ -2,7 +2,7 @@
 
   yilian network init      makes every founder's folder out of one members.toml, for a trial on one machine or a ceremony of all founders
   yilian network join      seats a member that has its folder and the network's genesis; it begins with a checked snapshot of the others
-  yilian network propose   has a running member propose that another is admitted, removed, or has other votes
+  yilian network propose   has a running member propose that one is admitted, removed or changed, or a parameter or the rules
   yilian network vote      has a running member vote on that
   yilian network status    height, how long ago the last block was, peers and validators, of a member that runs here
   yilian network repair    moves a member's damaged copy of the ledger aside, so that the next start fetches it from the others

@@ -7,26 +7,31 @@ import argparse
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from yilian.cli.files import read_bytes
 from yilian.cli.frame import Answered, Declined, Misused, Output, plain
 
 if TYPE_CHECKING:
-    from yilian.contracts.directory import Admit, Remove, Rotate, SetPower
+    from yilian.base.kinds import StateView
+    from yilian.contracts.directory import Change, Proposal, SetRules
     from yilian.node import Node
 
 Act = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+_DIGITS_MAX: Final = 18  # of any number here: the directory takes none above 2**62
 
 
 def options(acts: "argparse._SubParsersAction[argparse.ArgumentParser]") -> list[argparse.ArgumentParser]:
     """Declare the two acts."""
-    propose = acts.add_parser("propose", help="propose that a member is admitted, removed, has other votes or a new key")
+    propose = acts.add_parser("propose", help="propose that a member is admitted, removed or changed, or a parameter or the rules")
     change = propose.add_mutually_exclusive_group(required=True)
     change.add_argument("--admit", type=Path, metavar="CARD", help="member.card of who joins (yilian network join)")
     change.add_argument("--remove", metavar="ID", help="the member that leaves, for ever")
     change.add_argument("--power", metavar="ID=N", help="the votes that a member has, 0 for none")
     change.add_argument("--seat-key", metavar="ID=HEX", help="the key of a member's seat that takes the place of the old one")
+    change.add_argument("--parameter", metavar="NAME=N", help="another value of a number that the network agreed on, such as memo_size")
+    change.add_argument("--rules-version", type=int, metavar="N", help="the rules that decide from --from-height on; every member has them")
+    propose.add_argument("--from-height", type=int, metavar="H", help="of --rules-version: 1,000 blocks at least after the last vote")
     propose.set_defaults(act=_propose)
     vote = acts.add_parser("vote", help="vote on what another member proposed")
     vote.add_argument("--proposal", type=int, required=True, metavar="NUMBER", help="as `propose` printed it")
@@ -44,6 +49,8 @@ def acting(node: "Node") -> Act:
 
         kind, message = _said(asked)
         try:
+            if lacking := _lacking(node.engine.read(), message):
+                return {"declined": lacking}
             transaction = node.carriage.enveloped(node.carriage.header(kind), carriage.act_of(kind, message), [])
             answer = await node.carriage.submit(transaction)
         except NodeRefused as no:
@@ -52,11 +59,47 @@ def acting(node: "Node") -> Act:
             return {"refused": [answer.reason, _name(answer.reason), plain(answer.facts)]}
         proposal = answer.index if asked["op"] == "propose" else int(asked["proposal"])
         row = directory.proposal(node.engine.read(), proposal)
-        is_carried = row is not None and row.is_passed
-        votes = {"yes": list(row.yes), "no": list(row.no)} if row is not None else {"yes": [], "no": []}
-        return {"proposal": proposal, "index": answer.index, "height": answer.height, "is_carried": is_carried, **votes}
+        return {"proposal": proposal, "index": answer.index, "height": answer.height, **_stands(row)}
 
     return act
+
+
+def _stands(row: "Proposal | None") -> dict[str, Any]:
+    """Return how a proposal stands; of rules, from when on they decide and by which block they must be carried."""
+    from yilian.contracts.directory import RULES_BLOCKS_AHEAD_MIN
+
+    if row is None:
+        return {"is_carried": False, "yes": [], "no": []}
+    votes = {"is_carried": row.is_passed, "yes": list(row.yes), "no": list(row.no)}
+    rules = _rules_of(row.change, row.details)
+    if rules is None:
+        return votes
+    height = rules.activation_height
+    return {**votes, "rules_version": rules.version, "from_height": height, "carried_by_height": height - RULES_BLOCKS_AHEAD_MIN}
+
+
+def _rules_of(number: int, details: bytes) -> "SetRules | None":
+    from yilian.contracts import directory
+
+    change = directory.change_of(number, details)
+    return change if isinstance(change, directory.SetRules) else None
+
+
+def _lacking(view: "StateView", message: object) -> str:
+    """Return why this member cannot be for new rules yet: its own node would stop where they begin. Empty if it can, or is not asked."""
+    from yilian.contracts import directory
+    from yilian.ledger import NEWEST
+
+    rules = None
+    if isinstance(message, directory.Propose):
+        rules = _rules_of(message.change, message.details)
+    elif isinstance(message, directory.Vote) and message.yes:
+        row = directory.proposal(view, message.proposal)
+        rules = None if row is None else _rules_of(row.change, row.details)
+    if rules is None or rules.version <= NEWEST:  # no version between is left out; an older one is the ledger's to refuse
+        return ""
+    install = "install the release that brings it at every member first (docs/operating/validators.md, Upgrading)"
+    return f"the software of this node has rules up to version {NEWEST}, not {rules.version}: {install}"
 
 
 def _said(asked: dict[str, Any]) -> tuple[str, object]:
@@ -65,7 +108,7 @@ def _said(asked: dict[str, Any]) -> tuple[str, object]:
 
     if asked["op"] == "vote":
         return "directory.vote", directory.Vote(int(asked["proposal"]), yes=bool(asked["yes"]))
-    change: Admit | Remove | Rotate | SetPower
+    change: Change
     if "card" in asked:
         (one,) = parse_genesis(bytes.fromhex(asked["card"])).members
         keys = (one.node_key, one.sealing_key, one.receipt_key, one.consensus_key)
@@ -74,6 +117,10 @@ def _said(asked: dict[str, Any]) -> tuple[str, object]:
         change = directory.Remove(str(asked["remove"]))
     elif "key" in asked:
         change = directory.Rotate(str(asked["member"]), int(directory.KeyUse.CONSENSUS), bytes.fromhex(asked["key"]))
+    elif "parameter" in asked:
+        change = directory.SetParameter(str(asked["parameter"]), int(asked["value"]))
+    elif "rules_version" in asked:
+        change = directory.SetRules(int(asked["rules_version"]), int(asked["from_height"]))
     else:
         change = directory.SetPower(str(asked["member"]), int(asked["power"]))
     return "directory.propose", directory.propose_change(change)
@@ -86,23 +133,58 @@ def _name(reason: int) -> str:
 
 
 def _propose(options: argparse.Namespace, output: Output) -> None:
-    asked: dict[str, Any] = {"op": "propose"}
+    said = _asked(options.home, {"op": "propose", **_change(options)})
+    output.answer(said, f"proposal {said['proposal']}: {_outcome(said)}", *_next(said))
+
+
+def _change(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the change that was named, as the operator's socket carries it.
+
+    Raises   Misused, Declined
+    """
+    if options.from_height is not None and options.rules_version is None:
+        raise Misused("--from-height says from when on --rules-version decides, and goes with it alone")
     if options.admit is not None:
-        asked["card"] = _card(options.admit, options.home).hex()
-    elif options.remove is not None:
-        asked["remove"] = options.remove
-    elif options.seat_key is not None:
+        return {"card": _card(options.admit, options.home).hex()}
+    if options.remove is not None:
+        return {"remove": options.remove}
+    if options.seat_key is not None:
         member, _, key = options.seat_key.partition("=")
         if not re.fullmatch("[0-9a-f]{64}", key):
             raise Misused("--seat-key is ID=HEX, a member and the 64 digits of a public key")
-        asked |= {"member": member, "key": key}
-    else:
-        member, _, power = options.power.partition("=")
-        if not (member and power.isdigit()):
-            raise Misused("--power is ID=N, a member and a whole number")
-        asked |= {"member": member, "power": int(power)}
-    said = _asked(options.home, asked)
-    output.answer(said, f"proposal {said['proposal']}: {_outcome(said)}", *_next(said))
+        return {"member": member, "key": key}
+    if options.parameter is not None:
+        return _parameter(options.parameter)
+    if options.rules_version is not None:
+        return _rules(options.rules_version, options.from_height)
+    member, _, power = options.power.partition("=")
+    if not (member and _is_number(power)):
+        raise Misused("--power is ID=N, a member and a whole number")
+    return {"member": member, "power": int(power)}
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX
+
+
+def _parameter(said: str) -> dict[str, Any]:
+    from yilian.contracts.directory import PARAMETERS
+
+    name, _, value = said.partition("=")
+    if name not in PARAMETERS or not _is_number(value):
+        raise Misused(f"--parameter is NAME=N, one of {', '.join(sorted(PARAMETERS))} and a whole number")
+    return {"parameter": name, "value": int(value)}
+
+
+def _rules(version: int, from_height: int | None) -> dict[str, Any]:
+    if from_height is None:
+        raise Misused(
+            "--rules-version needs --from-height, the first block that it decides: 1,000 blocks at least after the one that carries it, "
+            "so leave time for the votes (`yilian network status` says the height)"
+        )
+    if not (_is_number(str(version)) and _is_number(str(from_height))):
+        raise Misused("--rules-version and --from-height are whole numbers")
+    return {"rules_version": version, "from_height": from_height}
 
 
 def _card(file: Path, home: Path) -> bytes:
@@ -142,12 +224,16 @@ def _asked(home: Path, request: dict[str, Any]) -> dict[str, Any]:
     member = read_settings(home).id
     *_, last = control.ask(home, {**request, "member": member})
     done: dict[str, Any] = last["done"]
+    if "declined" in done:
+        raise Declined(str(done["declined"]))
     if "refused" in done:
         raise Answered(*done["refused"])
     return done
 
 
 def _outcome(said: dict[str, Any]) -> str:
+    if said["is_carried"] and "rules_version" in said:
+        return f"carried; rules version {said['rules_version']} decides from height {said['from_height']} on"
     if said["is_carried"]:
         return "carried; it holds from the next block on"
     against = f", against: {', '.join(said['no'])}" if said["no"] else ""
@@ -155,4 +241,9 @@ def _outcome(said: dict[str, Any]) -> str:
 
 
 def _next(said: dict[str, Any]) -> list[str]:
-    return [] if said["is_carried"] else [f"the other members vote: yilian network vote --home DIR --proposal {said['proposal']}"]
+    if said["is_carried"]:
+        return []
+    told = [f"the other members vote: yilian network vote --home DIR --proposal {said['proposal']}"]
+    if "carried_by_height" in said:
+        told.append(f"it must be carried by block {said['carried_by_height']}, 1,000 before it decides: then it is too late, propose anew")
+    return told

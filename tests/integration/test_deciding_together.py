@@ -1,0 +1,156 @@
+"""`yilian network propose` and `vote` at three running nodes: what they print of parameters and rules is what then stands on the ledger."""
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.alliance_worlds import alliance
+from yilian import ledger
+from yilian.cli import control, main, voting
+from yilian.contracts import directory
+
+MEMBERS = ("clinic-1", "hospital-1", "regulator-1")
+AHEAD = directory.RULES_BLOCKS_AHEAD_MIN
+
+
+class Together:
+    """Three members with a vote each; what carries needs all three."""
+
+    def __init__(self, running, capsys):
+        self.running, self.capsys = running, capsys
+
+    @property
+    def state(self):
+        return self.running.engine.read()
+
+    async def said(self, member, *words):
+        """Run `yilian network` for a member; return (exit code, what it printed, what it complained of)."""
+        act, *rest = map(str, words)
+        self.capsys.readouterr()
+        code = await asyncio.to_thread(main, ["network", act, "--home", str(self.running.folder / member), *rest])
+        said = self.capsys.readouterr()
+        return code, said.out, said.err
+
+    async def facts(self, member, *words):
+        code, out, err = await self.said(member, *words, "--json")
+        assert (code, err) == (0, "")
+        return json.loads(out)
+
+    async def height_after(self, blocks):
+        """Make some blocks; return the height."""
+        for _ in range(blocks):
+            await self.running.act("regulator-1", "directory.move", directory.Move("http://127.0.0.1:1"))
+        return self.state.chain.height
+
+
+@pytest.fixture
+async def here(tmp_path, capsys):
+    async with alliance(tmp_path) as running, AsyncExitStack() as stack:
+        for member, node in running.nodes.items():
+            await stack.enter_async_context(control.listening(running.folder / member, {}, {member: voting.acting(node)}))
+        yield Together(running, capsys)
+
+
+@pytest.fixture
+def second_version(monkeypatch):
+    """Have this software bring a second version of the rules."""
+    monkeypatch.setattr(ledger, "NEWEST", 2)
+
+
+async def test_three_members_vote_a_rules_version_for_a_height_and_it_decides_from_there_on(here, second_version):
+    at = here.state.chain.height + AHEAD + 50
+    code, out, err = await here.said("clinic-1", "propose", "--rules-version", 2, "--from-height", at)
+    number = int(out.partition(":")[0].removeprefix("proposal "))
+    assert (code, err, out.splitlines()) == (
+        0,
+        "",
+        [
+            f"proposal {number}: for it so far: clinic-1; more than two thirds of all votes carry it",
+            f"the other members vote: yilian network vote --home DIR --proposal {number}",
+            f"it must be carried by block {at - AHEAD}, 1,000 before it decides: then it is too late, propose anew",
+        ],
+    )
+    vote = await here.facts("hospital-1", "vote", "--proposal", number)
+    assert [vote[name] for name in ("is_carried", "rules_version", "from_height", "carried_by_height")] == [False, 2, at, at - AHEAD]
+    assert directory.versions(here.state) == (directory.Version(1, 0),)
+    code, out, err = await here.said("regulator-1", "vote", "--proposal", number)
+    assert (code, err, out) == (0, "", f"proposal {number}: carried; rules version 2 decides from height {at} on\n")
+    assert directory.versions(here.state) == (directory.Version(1, 0), directory.Version(2, at))
+    assert [directory.rules_version_at(here.state, height) for height in (at - 1, at)] == [1, 2]
+
+
+async def test_a_version_that_this_software_lacks_is_neither_proposed_nor_voted_for(here, monkeypatch):
+    entries = here.state.chain.log.size
+    install = "install the release that brings it at every member first (docs/operating/validators.md, Upgrading)"
+    sentence = f"refused: the software of this node has rules up to version 1, not 2: {install}\n"
+    words = ("propose", "--rules-version", 2, "--from-height", 5_000)
+    assert await here.said("clinic-1", *words) == (3, "", sentence)
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "NEWEST", 2)
+        number = (await here.facts("clinic-1", *words))["proposal"]
+    assert number >= entries  # nothing was entered before
+    assert await here.said("hospital-1", "vote", "--proposal", number) == (3, "", sentence)
+    against = await here.facts("hospital-1", "vote", "--proposal", number, "--no")  # who lacks it may be against it
+    assert (against["yes"], against["no"]) == (["clinic-1"], ["hospital-1"])
+
+
+async def test_a_version_that_is_not_newer_is_refused_with_the_last_one(here):
+    code, out, err = await here.said("clinic-1", "propose", "--rules-version", 1, "--from-height", 5_000)
+    assert (code, out, err.splitlines()[0]) == (3, "", "refused 7015 VERSION_NOT_NEWER(version=1)")
+
+
+async def test_a_height_that_is_too_near_is_refused_with_the_earliest_that_is_not(here, second_version):
+    near = here.state.chain.height + AHEAD  # the entry itself is in the next block
+    code, out, err = await here.said("clinic-1", "propose", "--rules-version", 2, "--from-height", near)
+    first, advice = err.splitlines()
+    before, _, earliest = first.partition("=")
+    assert (code, out, before) == (3, "", "refused 7014 VERSION_TOO_SOON(earliest_height")
+    assert near < int(earliest.removesuffix(")")) <= here.state.chain.height + AHEAD
+    assert "at least 1,000 blocks of notice after the vote that carries them" in advice
+
+
+async def test_votes_that_come_too_late_carry_no_rules_and_say_why(here, second_version):
+    at = here.state.chain.height + AHEAD + 12
+    number = (await here.facts("clinic-1", "propose", "--rules-version", 2, "--from-height", at))["proposal"]
+    await here.facts("hospital-1", "vote", "--proposal", number)
+    assert await here.height_after(12) >= at - AHEAD
+    code, out, err = await here.said("regulator-1", "vote", "--proposal", number)
+    assert (code, out, err.splitlines()[0]) == (3, "", "refused 7021 PROPOSAL_NO_LONGER_APPLIES(because=7014)")
+    assert directory.versions(here.state) == (directory.Version(1, 0),)
+
+
+async def test_three_members_set_a_parameter(here):
+    assert directory.parameter(here.state, "emergency_cap") != 7
+    number = (await here.facts("clinic-1", "propose", "--parameter", "emergency_cap=7"))["proposal"]
+    await here.facts("hospital-1", "vote", "--proposal", number)
+    code, out, _ = await here.said("regulator-1", "vote", "--proposal", number)
+    assert (code, out) == (0, f"proposal {number}: carried; it holds from the next block on\n")
+    assert directory.parameter(here.state, "emergency_cap") == 7
+    code, _, err = await here.said("clinic-1", "propose", "--parameter", "emergency_cap=0")
+    assert (code, err.splitlines()[0]) == (3, "refused 7019 PARAMETER_OUT_OF_RANGE(value=0, least=1, most=1000)")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--rules-version", "2"), "--rules-version needs --from-height, the first block that it decides: 1,000 blocks at least after "),
+        (
+            ("--remove", "clinic-1", "--from-height", "7"),
+            "--from-height says from when on --rules-version decides, and goes with it alone\n",
+        ),
+        (("--rules-version", "-2", "--from-height", "7"), "--rules-version and --from-height are whole numbers\n"),
+        (("--rules-version", "2", "--from-height", "9" * 19), "--rules-version and --from-height are whole numbers\n"),
+        (
+            ("--parameter", "memo_length=7"),
+            "--parameter is NAME=N, one of anchor_interval_s, emergency_cap, memo_size and a whole number\n",
+        ),
+        (("--parameter", "memo_size"), "--parameter is NAME=N, one of anchor_interval_s, emergency_cap, memo_size and a whole number\n"),
+        (("--power", "clinic-1=" + "9" * 30), "--power is ID=N, a member and a whole number\n"),
+        (("--power", "clinic-1=²"), "--power is ID=N, a member and a whole number\n"),
+    ],
+)
+def test_what_is_no_proposal_is_said_before_a_node_is_asked(tmp_path, capsys, words, sentence):
+    code = main(["network", "propose", "--home", str(tmp_path), *words])
+    assert (code, capsys.readouterr().err[: len(sentence) + 7]) == (2, f"usage: {sentence}")
