@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.waiting import Lines, bound
 from tests.worlds import KINDS, PARAMETERS, founder, key, node_key, seed
 from yilian.base.transaction import Header, sign
 from yilian.contracts import anchor, consent
@@ -23,6 +24,7 @@ from yilian.sim.region import free_ports
 
 NAMES = ("hospital-1", "hospital-2", "clinic-1", "regulator-1")
 WAIT_S = 60  # a bound that turns a hang into a failure; nothing is measured with it
+ANSWER_S = 120  # the same for a process of its own, which starts first, and says after some 15 s that the network makes no blocks
 KINDS_OF = {"hospital-1": ("hospital",), "hospital-2": ("hospital",), "clinic-1": ("clinic",), "regulator-1": ("regulator",)}
 
 
@@ -106,17 +108,21 @@ async def _block(engine, height):
     raise AssertionError("blocks() ends only with the engine")
 
 
-def within(coroutine, wait_s=WAIT_S):
-    return asyncio.wait_for(coroutine, wait_s)
+async def within(awaited, wait_s=WAIT_S):
+    """Return what is awaited. The nodes' logs are shown with any failure (tests/integration/conftest.py)."""
+    async with bound(lambda: f"still waiting for {getattr(awaited, '__qualname__', awaited)}", wait_s):
+        return await awaited
 
 
-async def persistently(engine, data):
+async def persistently(engine, data, wait_s=WAIT_S):
     """Submit the same bytes until the network orders again."""
-    while True:
-        try:
-            return await engine.submit(data)
-        except NotOrdering:
-            continue
+    refused = []
+    async with bound(lambda: f"{len(refused)} times {refused[-1:]}", wait_s):
+        while True:
+            try:
+                return await engine.submit(data)
+            except NotOrdering as error:
+                refused.append(error)
 
 
 def grant(consortium, name, carrier, days=8):
@@ -173,10 +179,11 @@ class Child:
             bufsize=1,
             env={**os.environ, **environment},
         )
+        self._lines = Lines(self.process)
 
     def ready(self):
         """Wait until it serves."""
-        assert self.process.stdout.readline() == "up\n"
+        assert self._lines.next(ANSWER_S) == "up\n"
         return self
 
     def submit(self, data):
@@ -185,7 +192,9 @@ class Child:
 
     def answer(self):
         """Return (id, index, height, reason) as text; ("-", "-", "-", "NotOrdering") while the network makes no blocks."""
-        id_, index, height, reason = self.process.stdout.readline().split()
+        line = self._lines.next(ANSWER_S)
+        assert line, f"the node of {self.process.args[-1]} ended with {self.process.wait(WAIT_S)}"
+        id_, index, height, reason = line.split()
         return id_, index, height, reason
 
     def said(self, data):
@@ -203,12 +212,22 @@ class Child:
     def kill(self):
         """kill -9 the node; its CometBFT sees the application go and ends itself."""
         self.process.kill()
-        self.process.wait()
+        self.process.wait(WAIT_S)
         self.process.stdin.close()
         self.process.stdout.close()
 
     def end(self):
         if not self.process.stdin.closed:
             self.process.stdin.close()
-            self.process.wait()
-            self.process.stdout.close()
+            try:
+                self.process.wait(WAIT_S)
+            finally:
+                self.process.kill()  # if it did not end by itself
+                self.process.stdout.close()
+
+
+def end_all(children):
+    """End every child, whatever becomes of one of them."""
+    with ExitStack() as stack:
+        for child in children:
+            stack.callback(child.end)

@@ -14,7 +14,7 @@ from itertools import count
 
 import pytest
 
-from tests.consortium import Child
+from tests.consortium import Child, end_all
 
 SUBNET = "10.213.71"  # RFC 1918
 P2P_PORT = 26_656
@@ -102,12 +102,15 @@ class Apart:
         for folder in consortium.folders.values():
             (folder / "genesis.cbor").write_bytes(consortium.genesis.encoded())
         self.children = {name: Child(consortium.folders[name], machines.at(n)) for n, name in enumerate(consortium.names)}
-        for child in self.children.values():
-            child.ready()
+        try:
+            for child in self.children.values():
+                child.ready()
+        except BaseException:
+            self.end()
+            raise
 
     def said(self, name, data):
         return self.children[name].said(data)
 
     def end(self):
-        for child in self.children.values():
-            child.end()
+        end_all(self.children.values())

@@ -5,22 +5,24 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.commands import YILIAN
 from tests.consortium import NAMES, free_ports, needs_cometbft
-from yilian.engines.consortium import Unreachable, standing
+from tests.waiting import Lines, tries
+from yilian.engines.consortium import Standing, Unreachable, standing
 from yilian.engines.replica import Replica
 from yilian.ledger import parse_genesis
 
 pytestmark = [pytest.mark.slow, needs_cometbft, pytest.mark.xdist_group("cometbft")]
 
-YILIAN = [sys.executable, "-c", "import sys; from yilian.cli import main; sys.exit(main())"]
 FIFTH = "pharmacy-1"
+STARTED_S = REACHED_S = 120  # bounds that turn a hang into a failure: a start and state sync take some ten seconds
+ENDED_S = 60
 
 
 def yilian(*words):
@@ -55,13 +57,18 @@ class Members:
     def home(self, name):
         return self.folder / "out" / name
 
+    def complaints(self, name):
+        """Return the file of what a member's node writes to its standard error."""
+        return self.folder / f"{name}.log"
+
     def start(self, *names):
         for name in names:
             command = [*YILIAN, "node", "run", "--home", str(self.home(name)), "--json"]
-            self.running[name] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            with self.complaints(name).open("a") as complaints:
+                self.running[name] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True)
         for name in names:
-            line = self.running[name].stdout.readline()
-            assert line, self.running.pop(name).communicate()[1]
+            line = Lines(self.running[name]).next(STARTED_S)
+            assert line, self.complaints(name).read_text()
             assert json.loads(line)["member"] == name
 
     def stop(self, *names):
@@ -69,34 +76,39 @@ class Members:
             self.running[name].send_signal(signal.SIGTERM)
         for name in names:
             process = self.running.pop(name)
-            process.communicate(timeout=60)
+            process.communicate(timeout=ENDED_S)
             assert process.returncode == 0
 
     def end(self):
         for process in self.running.values():
             process.send_signal(signal.SIGTERM)
         for process in self.running.values():
-            process.communicate(timeout=60)
+            try:
+                process.communicate(timeout=ENDED_S)
+            finally:
+                process.kill()  # if it did not end by itself
 
     def standing(self, name):
         return facts("network", "status", "--home", self.home(name))
 
     def reaches(self, name, height):
         """Wait until a running member stands at a height, not catching up."""
-        while not self._is_at(name, height):
+        for _ in tries(lambda: f"{self._seen(name)}, and it should be at {height}", REACHED_S):
+            seen = self._seen(name)
+            if isinstance(seen, Standing) and seen.height >= height and not seen.is_catching_up:
+                break
             with suppress(subprocess.TimeoutExpired):  # looks again in a moment, or at once if the node has ended
-                raise AssertionError(f"{name} ended with {self.running[name].wait(0.3)}")
+                raise AssertionError(f"{name} ended with {self.running[name].wait(0.3)}: {self.complaints(name).read_text()}")
         return self.standing(name)
 
     def height(self, name):
         return standing(self.home(name) / "ledger").height
 
-    def _is_at(self, name, height):
+    def _seen(self, name):
         try:
-            said = standing(self.home(name) / "ledger")
-        except Unreachable:
-            return False  # it starts
-        return said.height >= height and not said.is_catching_up
+            return standing(self.home(name) / "ledger")
+        except Unreachable as starting:
+            return starting
 
     def stops_with(self, name):
         """Run a node that cannot go on; return (exit code, its sentence)."""
@@ -114,11 +126,13 @@ class Members:
 
 
 @pytest.fixture
-def members(tmp_path):
+def members():
     with tempfile.TemporaryDirectory(prefix="y-", ignore_cleanup_errors=True) as folder:  # a socket's path has 107 bytes
         made = Members(Path(folder))
-        yield made
-        made.end()
+        try:
+            yield made
+        finally:
+            made.end()
 
 
 def test_a_fifth_member_joins_by_the_manual_and_one_whose_ledger_is_damaged_is_repaired(members):

@@ -19,6 +19,7 @@ from yilian.sim.validators import SEATED, validating
 pytestmark = [pytest.mark.slow, needs_cometbft, pytest.mark.xdist_group("cometbft")]
 
 GUILTY, WITNESS = "hospital-2", "clinic-1"
+ENTRIES_MAX = 100  # before the conviction, each of a block of its own: the twin signs at every height, and a few suffice
 FOUR = SEATED[:4]
 HONEST = tuple(sorted(set(FOUR) - {GUILTY}))
 
@@ -88,6 +89,7 @@ async def test_a_validator_whose_key_runs_twice_is_convicted_suspended_and_unsea
             number = 0
             while not convictions(region.engines[WITNESS]):
                 number += 1
+                assert number <= ENTRIES_MAX, f"{ENTRIES_MAX} entries, and nobody is convicted"
                 await within(registered(region, number))
         engines = {member: region.engines[member] for member in FOUR}
         late = await within(registered(region, "late", "clinic-1"))

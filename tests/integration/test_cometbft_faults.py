@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.consortium import NAMES, Child, Consortium, grant, hashes_agree, needs_cometbft, persistently, within
+from tests.consortium import NAMES, Child, Consortium, end_all, grant, hashes_agree, needs_cometbft, persistently, within
 from tests.worlds import key
 from yilian.base.codec import encode
 from yilian.engines.cometbft import CometBftEngine, NotOrdering
@@ -50,7 +50,7 @@ async def test_two_of_four_down_halts_with_a_sentence_and_resumes_without_loss(c
     with pytest.raises(NotOrdering, match=r"no block for 1\d s"):
         await within(consortium.engines["clinic-1"].submit(revoke))
     consortium.start("hospital-2", "regulator-1")
-    said = await within(persistently(consortium.engines["clinic-1"], revoke))
+    said = await persistently(consortium.engines["clinic-1"], revoke)
     assert (said.index, said.reason) == (1, 0)
     await hashes_agree(consortium, said.height)
 
@@ -66,7 +66,7 @@ async def test_a_half_that_is_frozen_stops_the_network_and_thawed_it_agrees_agai
         await within(consortium.engines["clinic-1"].submit(revoke))
     for process in frozen:
         os.kill(process, signal.SIGCONT)
-    said = await within(persistently(consortium.engines["clinic-1"], revoke))
+    said = await persistently(consortium.engines["clinic-1"], revoke)
     assert (said.index, said.reason) == (1, 0)
     await hashes_agree(consortium, said.height)
 
@@ -92,11 +92,12 @@ def killable(tmp_path):
     for folder in consortium.folders.values():
         (folder / "genesis.cbor").write_bytes(consortium.genesis.encoded())
     processes = {name: Child(folder) for name, folder in consortium.folders.items()}
-    for process in processes.values():
-        process.ready()
-    yield consortium, processes
-    for process in processes.values():
-        process.end()
+    try:
+        for process in processes.values():
+            process.ready()
+        yield consortium, processes
+    finally:
+        end_all(processes.values())
 
 
 async def test_each_node_in_turn_killed_under_load_and_nothing_acknowledged_is_lost(killable):
@@ -124,8 +125,7 @@ async def test_each_node_in_turn_killed_under_load_and_nothing_acknowledged_is_l
         processes[others[0]].submit(grant(consortium, number, others[0])[0])
         said(others[0], 1)
         processes[victim] = Child(consortium.folders[victim]).ready()
-    for process in processes.values():
-        process.end()
+    end_all(processes.values())
     consortium.start()
     height = max(int(height) for _, height in acknowledged.values())
     await hashes_agree(consortium, height)

@@ -3,12 +3,13 @@
 import asyncio
 import json
 import shutil
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
-from tests.consortium import NAMES, Consortium, grant, hashes_agree, needs_cometbft, persistently, seated, seats, within
+from tests.consortium import NAMES, grant, hashes_agree, needs_cometbft, persistently, seated, seats, within
 from tests.worlds import founder
 from yilian.base.codec import decode, encode
 from yilian.base.digests import sha256
@@ -21,14 +22,18 @@ from yilian.ledger import parse_manifest
 
 pytestmark = [pytest.mark.slow, needs_cometbft, pytest.mark.xdist_group("cometbft")]
 
+BLOCKS_MAX = 40  # ten turns to propose, of four members
+
 
 async def grown(consortium, height, **options):
     """Start the founders, let them speak, and return once all are above `height` with a snapshot each."""
     consortium.start(*NAMES, snapshot_every=5, **options)
-    number = 0
-    while consortium.engines["hospital-1"].read().chain.height <= height:
-        number += 1
-        await within(consortium.engines["hospital-1"].submit(grant(consortium, number, "hospital-1")[0]))
+    engine = consortium.engines["hospital-1"]
+    for number in range(1, height + 2):  # one after another: each is of a later block
+        await within(engine.submit(grant(consortium, number, "hospital-1")[0]))
+        if engine.read().chain.height > height:
+            return
+    raise AssertionError(f"{height + 1} blocks with a grant each, and the chain is at {engine.read().chain.height}")
 
 
 async def trust(consortium):
@@ -48,8 +53,8 @@ async def joined(consortium):
     return consortium.engines["pharmacy-1"]
 
 
-async def test_a_fifth_member_joins_by_state_sync_and_orders_with_the_others(tmp_path):
-    consortium = Consortium(tmp_path, observers=("pharmacy-1",))
+async def test_a_fifth_member_joins_by_state_sync_and_orders_with_the_others(founded):
+    consortium = founded(observers=("pharmacy-1",))
     await grown(consortium, 12)
     newcomer = await joined(consortium)
     assert newcomer.entry(0) is None  # it began with a snapshot, not with the first block
@@ -66,8 +71,8 @@ async def test_a_fifth_member_joins_by_state_sync_and_orders_with_the_others(tmp
     await consortium.stop()
 
 
-async def test_a_peer_that_offers_a_forged_snapshot_is_seen_through(tmp_path):
-    consortium = Consortium(tmp_path, observers=("pharmacy-1",))
+async def test_a_peer_that_offers_a_forged_snapshot_is_seen_through(founded):
+    consortium = founded(observers=("pharmacy-1",))
     await grown(consortium, 12)
     forger = consortium.engines["hospital-2"]
     listed = forger.application._snapshots.listed()
@@ -85,8 +90,7 @@ async def test_a_peer_that_offers_a_forged_snapshot_is_seen_through(tmp_path):
     await consortium.stop()
 
 
-async def test_a_damaged_ledger_is_told_and_begins_again_by_state_sync_on_its_own_seat(tmp_path):
-    consortium = Consortium(tmp_path)
+async def test_a_damaged_ledger_is_told_and_begins_again_by_state_sync_on_its_own_seat(consortium):
     await grown(consortium, 12)
     await consortium.stop("clinic-1")
     folder = consortium.folders["clinic-1"]
@@ -102,20 +106,20 @@ async def test_a_damaged_ledger_is_told_and_begins_again_by_state_sync_on_its_ow
     kept = json.loads((folder / "validator/data/priv_validator_state.json").read_text())
     assert kept == {"height": votes["height"], "round": 2**31 - 1, "step": 3}  # no vote of that height is given any more
     consortium.start("clinic-1")
-    said = await within(persistently(consortium.engines["clinic-1"], grant(consortium, "again", "clinic-1")[0]))
+    said = await persistently(consortium.engines["clinic-1"], grant(consortium, "again", "clinic-1")[0])
     assert said.is_accepted
     await hashes_agree(consortium, said.height)
     assert consortium.engines["clinic-1"].entry(0) is None  # it began with a snapshot
-    proposers = set()
+    proposers = Counter()
     while "clinic-1" not in proposers:  # it validates again, above the votes that it had given before
-        answer = await within(consortium.engines["hospital-1"].submit(grant(consortium, len(proposers) + said.height, "hospital-1")[0]))
-        said = answer if answer.is_accepted else said
-        proposers.add(consortium.engines["hospital-1"].block(answer.height).proposer)
+        assert proposers.total() < BLOCKS_MAX, f"none of {BLOCKS_MAX} blocks is clinic-1's: {proposers}"
+        answer = await within(consortium.engines["hospital-1"].submit(grant(consortium, f"after {proposers.total()}", "hospital-1")[0]))
+        assert answer.is_accepted
+        proposers[consortium.engines["hospital-1"].block(answer.height).proposer] += 1
     await consortium.stop()
 
 
-async def test_whom_no_member_is_known_by_cannot_connect_and_once_admitted_it_follows(tmp_path):
-    consortium = Consortium(tmp_path)
+async def test_whom_no_member_is_known_by_cannot_connect_and_once_admitted_it_follows(consortium, tmp_path):
     consortium.start()
     seat = seats(["pharmacy-1"])[0]
     folder = tmp_path / "pharmacy-1"

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.consortium import NAMES, Consortium, consensus_key, grant, hashes_agree, needs_cometbft, within
+from tests.consortium import NAMES, consensus_key, grant, hashes_agree, needs_cometbft, within
 from tests.waiting import begun
 from tests.worlds import key
 from yilian.base.refusals import Reason
@@ -80,8 +80,8 @@ async def test_a_vote_unseats_a_validator_and_seats_it_again(consortium):
     await hashes_agree(consortium, height + 3)
 
 
-async def test_a_closed_engine_takes_nothing_more(tmp_path):
-    alone = Consortium(tmp_path, ("hospital-1",))
+async def test_a_closed_engine_takes_nothing_more(founded):
+    alone = founded("hospital-1")
     alone.start()
     engine = alone.engines["hospital-1"]
     assert (await within(engine.submit(alone.tick("hospital-1")))).index == 0

@@ -4,10 +4,12 @@ import pytest
 
 from tests.consortium import NAMES, Consortium, accepted, grant, needs_cometbft, nothing_is_lost
 from tests.namespaces import Apart, Machines, needs_namespaces
+from tests.waiting import tries
 
 pytestmark = [pytest.mark.slow, needs_cometbft, needs_namespaces, pytest.mark.xdist_group("cometbft")]
 
 HALTED = ("-", "-", "-", "NotOrdering")
+HEALED_S = 180  # a bound: connections that fell silent try again ever more rarely, up to every two minutes
 
 
 @pytest.fixture
@@ -15,15 +17,18 @@ def apart(tmp_path):
     with Machines(4) as machines:
         consortium = Consortium(tmp_path, hosts=machines.addresses)
         members = Apart(consortium, machines)
-        yield members
-        members.end()
+        try:
+            yield members
+        finally:
+            members.end()
 
 
 def persistently(apart, name, data):
     """Return the answer to the same bytes once the network orders again."""
-    while (answer := apart.said(name, data)) == HALTED:
-        pass
-    return answer
+    for _ in tries(lambda: f"{name} said {HALTED} again and again", HEALED_S):
+        if (answer := apart.said(name, data)) != HALTED:
+            return answer
+    raise AssertionError("tries() ends with a failure")
 
 
 def test_cut_in_two_halves_neither_decides_and_healed_nothing_is_lost(apart):

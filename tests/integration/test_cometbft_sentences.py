@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.consortium import Consortium, grant, needs_cometbft, within
+from tests.consortium import grant, needs_cometbft, within
 from yilian.engines.cometbft import BinaryMissing, Diverged, PortInUse, RestoredAlone, WrongGenesis, WrongVersion, write_home
 
 pytestmark = [pytest.mark.slow, needs_cometbft, pytest.mark.xdist_group("cometbft")]
@@ -41,8 +41,8 @@ async def test_a_cometbft_with_another_genesis_stops_the_node_with_a_sentence(co
         await within(consortium.engines["hospital-1"].watch())
 
 
-async def test_a_ledger_ahead_of_its_block_store_stops_with_a_sentence(tmp_path):
-    alone = Consortium(tmp_path, ("hospital-1",))
+async def test_a_ledger_ahead_of_its_block_store_stops_with_a_sentence(founded, tmp_path):
+    alone = founded("hospital-1")
     alone.start()
     await within(alone.engines["hospital-1"].submit(alone.tick("hospital-1")))
     await alone.stop()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.consortium import NAMES, Child, Consortium, accepted, consortium_genesis, copies, needs_cometbft, within
+from tests.consortium import NAMES, Child, Consortium, accepted, consortium_genesis, copies, end_all, needs_cometbft, within
 from tests.worlds import key, seed
 from yilian.base.refusals import Reason
 from yilian.contracts import access, consent
@@ -63,8 +63,7 @@ class Clocks:
             child.ready()
 
     def end(self):
-        for child in self.children.values():
-            child.end()
+        end_all(self.children.values())
 
     def off_s(self, name):
         return self.shift_s + self.skew_s * (name == self.one)

@@ -1,19 +1,17 @@
 """The demo as a stranger runs it: the story ends with 0, the region serves other terminals, Ctrl-C leaves nothing behind."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from tests.commands import LINE_S, demo, environment_of, killed, yilian
+from tests.waiting import Lines
 from yilian.cli import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("regions")]
-YILIAN = [sys.executable, "-c", "import sys; from yilian.cli import main; sys.exit(main())"]
 STORY_ENDS = "接下来可以试试"
 
 
@@ -26,11 +24,7 @@ def tmp_path():
 
 @pytest.fixture
 def environment(tmp_path):
-    return {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "TMPDIR": str(tmp_path), "NO_COLOR": "1"}
-
-
-def yilian(environment, *words):
-    return subprocess.run([*YILIAN, *words], env=environment, capture_output=True, text=True, check=False)
+    return environment_of(tmp_path)
 
 
 def test_once_tells_the_story_and_ends_with_zero(environment, tmp_path):
@@ -67,21 +61,15 @@ def test_every_scene_is_told_in_both_languages(environment):
 @pytest.fixture
 def region(environment, tmp_path):
     """A region that keeps serving, its story told."""
-    words = ["demo", "--home", str(tmp_path / "region"), "--patients", "4", "--lang", "zh"]
-    process = subprocess.Popen(
-        [*YILIAN, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if "Ctrl-C" in line:
-            break
-    assert any(STORY_ENDS in line for line in lines), (lines, process.stderr.read() if process.poll() is not None else "")
-    process.told = "".join(lines)
-    yield process
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
+    words = ["--home", str(tmp_path / "region"), "--patients", "4", "--lang", "zh"]
+    with demo(environment, *words) as process:
+        lines = Lines(process).until("Ctrl-C", LINE_S)
+        assert any(STORY_ENDS in line for line in lines), (lines, killed(process))
+        process.told = "".join(lines)
+        yield process
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=60)
 
 
 def children_of(pid):

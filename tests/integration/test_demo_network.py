@@ -1,22 +1,20 @@
 """The demo over four validators, as a stranger runs it: one story, four ledgers, and no process left behind."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from tests.commands import LINE_S, demo, environment_of, killed, yilian
 from tests.consortium import needs_cometbft
+from tests.waiting import Lines
 from yilian.cli import main
 from yilian.engines import fsck_folder
 from yilian.engines.replica import Replica
 from yilian.ledger import parse_genesis
 
-YILIAN = [sys.executable, "-c", "import sys; from yilian.cli import main; sys.exit(main())"]
 FOUR = ["clinic-1", "hospital-1", "hospital-2", "regulator-1"]
 
 
@@ -29,11 +27,7 @@ def tmp_path():
 
 @pytest.fixture
 def environment(tmp_path):
-    return {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "TMPDIR": str(tmp_path), "NO_COLOR": "1"}
-
-
-def yilian(environment, *words):
-    return subprocess.run([*YILIAN, *words], env=environment, capture_output=True, text=True, check=False)
+    return environment_of(tmp_path)
 
 
 def descendants_of(pid):
@@ -46,11 +40,10 @@ def descendants_of(pid):
     return found
 
 
-def started(environment, home, *words):
-    words = ["demo", "--network", "4", "--home", str(home), "--patients", "4", "--lang", "en", *words]
-    return subprocess.Popen(
-        [*YILIAN, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+@pytest.fixture
+def process(environment, tmp_path):
+    with demo(environment, "--network", "4", "--home", str(tmp_path / "region"), "--patients", "4", "--lang", "en") as process:
+        yield process
 
 
 def defects(environment):
@@ -62,16 +55,10 @@ def defects(environment):
 @pytest.mark.slow
 @needs_cometbft
 @pytest.mark.xdist_group("cometbft")
-def test_the_story_over_four_validators_leaves_four_equal_ledgers_and_a_file_with_a_quorum(environment, tmp_path):
+def test_the_story_over_four_validators_leaves_four_equal_ledgers_and_a_file_with_a_quorum(process, environment, tmp_path):
     home = tmp_path / "region"
-    process = started(environment, home)
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if "Ctrl-C" in line:
-            break
-    story = "".join(said)
-    assert "What to try next" in story, story[-500:] + process.stderr.read() + defects(environment)
+    story = "".join(Lines(process).until("Ctrl-C", LINE_S))
+    assert "What to try next" in story, story[-500:] + killed(process) + defects(environment)
     for sentence in (
         "validators clinic-1, hospital-1, hospital-2, regulator-1",
         "whole; root signed by clinic-1, hospital-1, hospital-2;",
@@ -112,11 +99,9 @@ def app_hash_at(height, folder, genesis):
 @pytest.mark.slow
 @needs_cometbft
 @pytest.mark.xdist_group("cometbft")
-def test_ctrl_c_in_the_middle_of_the_story_leaves_no_process(environment, tmp_path):
-    process = started(environment, tmp_path / "region")
-    for line in process.stdout:
-        if "The community clinic examines" in line:
-            break
+def test_ctrl_c_in_the_middle_of_the_story_leaves_no_process(process):
+    told = Lines(process).until("The community clinic examines", LINE_S)
+    assert "The community clinic examines" in told[-1], (told, killed(process))
     running = descendants_of(process.pid)
     assert list(running.values()).count("cometbft") == 4
     process.send_signal(signal.SIGINT)

@@ -5,14 +5,14 @@ import os
 import signal
 import socket
 import subprocess
-import sys
+from contextlib import contextmanager
 
 import pytest
 
+from tests.commands import YILIAN
+from tests.waiting import Lines, tries
 from yilian.cli import main
 from yilian.node import read_settings
-
-YILIAN = [sys.executable, "-c", "import sys; from yilian.cli import main; sys.exit(main())"]
 
 
 def free_port():
@@ -39,9 +39,15 @@ def network(tmp_path):
     return first, second
 
 
+@contextmanager
 def running(home):
+    """Give a node that runs, and the first line that it says."""
     process = subprocess.Popen([*YILIAN, "node", "run", "--home", str(home), "--json"], env=os.environ, stdout=subprocess.PIPE, text=True)
-    return process, json.loads(process.stdout.readline())
+    try:
+        yield process, json.loads(Lines(process).next())
+    finally:
+        process.kill()  # if it was not asked to end, or did not
+        process.communicate(timeout=60)
 
 
 def shown(url, which, capsys):
@@ -53,16 +59,15 @@ def shown(url, which, capsys):
 @pytest.mark.slow
 def test_one_member_orders_and_another_follows_it(network, tmp_path, capsys):
     capsys.readouterr()
-    one, first = running(tmp_path / "a")
-    two, second = running(tmp_path / "b")
-    try:
+    with running(tmp_path / "a") as (one, first), running(tmp_path / "b") as (two, second):
         assert (first["url"], second["url"], first["network"] == second["network"]) == (*network, True)
-        while (there := shown(network[1], "1", capsys)) is None:  # each anchors at once when it starts: block 1 comes
+        for _ in tries(lambda: "no block 1 at the member that follows"):  # each anchors at once when it starts: block 1 comes
             assert (one.poll(), two.poll()) == (None, None)
+            if (there := shown(network[1], "1", capsys)) is not None:
+                break
         here = shown(network[0], "1", capsys)
         assert (here["signed_by"], there["signed_by"]) == ("a", "b")
         assert [here[name] == there[name] for name in ("height", "entries", "root", "network")] == [True] * 4
-    finally:
         for process in (two, one):
             process.send_signal(signal.SIGTERM)
         codes = [process.wait(timeout=60) for process in (two, one)]
@@ -157,12 +162,10 @@ def test_a_damaged_database_is_said_in_a_sentence_and_is_not_called_our_defect(n
 def test_a_backup_of_a_running_node_holds_records_and_tables_and_no_key(network, tmp_path, capsys):
     words = ["node", "backup", "--home", str(tmp_path / "a"), "--out", str(tmp_path / "backup")]
     assert main(words) == 2  # a node that never ran has nothing to copy
-    process, _ = running(tmp_path / "a")
-    try:
+    with running(tmp_path / "a") as (process, _):
         assert main(words) == 0
-    finally:
         process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=60) == 0
     assert sorted(file.name for file in (tmp_path / "backup").iterdir()) == ["genesis.cbor", "node.db", "node.toml", "records.db"]
     assert main(words) == 2  # and nothing is overwritten
 

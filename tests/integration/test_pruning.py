@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.consortium import Consortium, grant, needs_cometbft, within
+from tests.consortium import grant, needs_cometbft, within
 from yilian.engines.cometbft import OutOfStep
 from yilian.engines.cometbft.snapshots import Retention
 
@@ -36,8 +36,8 @@ async def forgotten(consortium, engine):
     raise AssertionError("59 blocks, and the first ones are still there")
 
 
-async def test_blocks_before_the_older_snapshot_are_forgotten_and_every_entry_stays(tmp_path):
-    consortium = Consortium(tmp_path, (NAME,))
+async def test_blocks_before_the_older_snapshot_are_forgotten_and_every_entry_stays(founded):
+    consortium = founded(NAME)
     engine = started(consortium)
     given = await forgotten(consortium, engine)
     older = min(each.height for each in engine._snapshots.listed())
@@ -50,8 +50,8 @@ async def test_blocks_before_the_older_snapshot_are_forgotten_and_every_entry_st
     await within(consortium.stop())
 
 
-async def test_a_ledger_lost_after_its_first_blocks_were_forgotten_is_said_with_what_to_do(tmp_path):
-    consortium = Consortium(tmp_path, (NAME,))
+async def test_a_ledger_lost_after_its_first_blocks_were_forgotten_is_said_with_what_to_do(founded):
+    consortium = founded(NAME)
     await forgotten(consortium, started(consortium))
     await within(consortium.stop())
     for path in [*consortium.folders[NAME].glob("ledger.sqlite*")]:

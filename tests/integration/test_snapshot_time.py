@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.consortium import NAMES, Consortium, needs_cometbft
+from tests.consortium import NAMES, needs_cometbft
 from tests.integration.test_cometbft_joining import grown, joined
 from yilian.engines.consortium import refused_snapshot
 from yilian.ledger import parse_manifest
@@ -13,8 +13,8 @@ from yilian.ledger import parse_manifest
 pytestmark = [pytest.mark.slow, needs_cometbft, pytest.mark.xdist_group("cometbft")]
 
 
-async def test_a_snapshot_of_a_false_time_is_refused_and_that_of_the_others_taken(tmp_path):
-    consortium = Consortium(tmp_path, observers=("pharmacy-1",))
+async def test_a_snapshot_of_a_false_time_is_refused_and_that_of_the_others_taken(founded):
+    consortium = founded(observers=("pharmacy-1",))
     await grown(consortium, 12)
     listed = consortium.engines["hospital-2"].application._snapshots.listed()
     for snapshot in listed:

@@ -46,6 +46,10 @@ class Decided:
     time_ms: int
     proposer: bytes
 
+    @property
+    def time(self):
+        return Timestamp(seconds=self.time_ms // 1_000, nanos=self.time_ms % 1_000 * 1_000_000)
+
 
 @dataclass
 class Node:
@@ -193,9 +197,11 @@ class Hostile:
         node.mempool = [item for item in node.mempool if item not in included]
         return self.crash(node) if crash == "after" else None
 
+    def proposal(self, height, block):
+        return abci.RequestProcessProposal(txs=block.items, height=height, time=block.time, proposer_address=block.proposer)
+
     def finalize(self, height, block):
-        time = Timestamp(seconds=block.time_ms // 1_000, nanos=block.time_ms % 1_000 * 1_000_000)
-        return abci.RequestFinalizeBlock(txs=block.items, height=height, time=time, proposer_address=block.proposer)
+        return abci.RequestFinalizeBlock(txs=block.items, height=height, time=block.time, proposer_address=block.proposer)
 
     def judge(self, height, answer):
         self.same(height, "app hash", answer.app_hash)
@@ -263,19 +269,17 @@ class Hostile:
             if not is_honest:
                 items.insert(self.random.randrange(len(items) + 1), self.story.item(self.now_ms // 1_000))
             hears = [node for node in here if self.random.random() < 0.8]
-            answers = [
-                node.application.process_proposal(abci.RequestProcessProposal(txs=items, height=height)).status == ACCEPT for node in hears
-            ]
+            block = Decided(items, time_ms, address(self.random.choice(sorted(self.validators))))
+            answers = [node.application.process_proposal(self.proposal(height, block)).status == ACCEPT for node in hears]
             for node, said in zip(hears, answers, strict=True):
                 if said != all(holds(node.replica, item) for item in items):
                     raise Found(f"ProcessProposal says {said}, the witness says otherwise")
                 self.same(height, ("proposal", tuple(hashlib.sha256(item).hexdigest() for item in items)), said)
             if is_honest and not all(answers):
                 raise Found("an honest proposal was rejected")
-            address_of = address(self.random.choice(sorted(self.validators)))
             # Two thirds must have accepted; the rest decide with them. Some rounds fail all the same.
             if answers and all(answers) and 3 * len(answers) > 2 * len(here) and self.random.random() < 0.7:
-                return Decided(items, time_ms, address_of)
+                return block
 
     def spread(self):
         """Let some replicas execute what was decided; at least two stay at the tip, so that somebody can propose."""

@@ -11,6 +11,7 @@ from tests.sim.hostile import Found, Hostile
 from tests.worlds import node_key
 from yilian.base.refusals import Reason
 from yilian.engines import EngineStopped
+from yilian.engines.cometbft.ahead import Ahead
 from yilian.engines.cometbft.application import Application
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.embedded import EmbeddedEngine
@@ -25,6 +26,20 @@ def test_four_replicas_never_differ_whatever_a_legal_cometbft_does(tmp_path, see
     assert {node.replica.chain.height for node in hostile.nodes} == {HEIGHTS}
     assert len({node.replica.chain.app_hash for node in hostile.nodes}) == 1
     assert hostile.nodes[0].replica.chain.log.size > HEIGHTS // 2
+
+
+def test_what_was_worked_out_ahead_is_used_and_what_lost_is_not(tmp_path, monkeypatch):
+    taken, take = [], Ahead.take
+
+    def noted(self, proposal):
+        seen, found = self._proposal, take(self, proposal)
+        taken.append((seen is None, seen == proposal, found is not None))
+        return found
+
+    monkeypatch.setattr(Ahead, "take", noted)
+    Hostile(tmp_path, 2).run(HEIGHTS)
+    # nothing was proposed here (it lagged, or is asked again); the block that was proposed last; another block
+    assert set(taken) == {(True, False, False), (False, True, True), (False, False, False)}
 
 
 def test_keys_do_change_while_transactions_are_in_flight(tmp_path):
@@ -110,6 +125,18 @@ class ReadsTheClock(Application):
         return super().finalize_block(asked)
 
 
+class TakesWhateverWasWorkedOut(Application):
+    """Executes the last proposal that it saw, whichever was decided."""
+
+    def finalize_block(self, asked):
+        seen = self._ahead._proposal
+        if seen is not None and seen.header.height == asked.height:
+            asked.time.FromMilliseconds(seen.header.time_ms)
+            del asked.txs[:]
+            asked.txs.extend(seen.items)
+        return super().finalize_block(asked)
+
+
 @pytest.mark.parametrize(
     ("bug", "says"),
     [
@@ -118,6 +145,7 @@ class ReadsTheClock(Application):
         (TrustsItsMempool, "ProcessProposal says True, the witness says otherwise"),
         (DropsWhatItHasNotSeen, "at height|too large or invented"),  # it proposes again what it dropped
         (ReadsTheClock, "app hash at height"),
+        (TakesWhateverWasWorkedOut, "at height"),
     ],
 )
 def test_a_planted_bug_is_found(tmp_path, bug, says):

@@ -74,6 +74,12 @@ def test_the_longest_message_is_waited_for():
     assert list(Frames().take(bytes(head) + bytes([size]))) == []
 
 
+def received(client):
+    data = client.recv(1 << 20)
+    assert data, "the server closed the connection"
+    return data
+
+
 def test_a_connection_is_read_while_a_question_is_answered(tmp_path):
     may_answer = threading.Event()
 
@@ -90,7 +96,7 @@ def test_a_connection_is_read_while_a_question_is_answered(tmp_path):
         may_answer.set()
         frames, answers = Frames(), []
         while len(answers) < len(texts):
-            answers += [abci.Response.FromString(body).echo.message for body in frames.take(client.recv(1 << 20))]
+            answers += [abci.Response.FromString(body).echo.message for body in frames.take(received(client))]
     server.close()
     assert answers == texts
 

@@ -260,10 +260,13 @@ def test_readers_in_other_threads_read_while_a_block_is_written(store):
 
     thread = threading.Thread(target=read)
     thread.start()
-    for n in range(50):
-        store.commit(Change(b"", {b"k": str(n).encode()}))
-    stop.set()
-    thread.join()
+    try:
+        for n in range(50):
+            store.commit(Change(b"", {b"k": str(n).encode()}))
+    finally:
+        stop.set()
+        thread.join(60)
+    assert not thread.is_alive()
     assert seen <= {str(n).encode() for n in range(50)}
     assert store.get(b"k") == b"49"
 

@@ -252,9 +252,11 @@ def test_readers_in_other_threads_never_see_half_a_transaction(tmp_path):
 
         with ThreadPoolExecutor(3) as pool:
             watching = [pool.submit(look) for _ in range(2)]
-            for _ in range(60):
-                store.process(both)
-            written.set()
+            try:
+                for _ in range(60):
+                    store.process(both)
+            finally:
+                written.set()
         assert [w.result() for w in watching] == [{0}, {0}]
         assert store.history().total == 120
 
