@@ -40,7 +40,7 @@ _SERVER: Final = re.compile(r"[^\s,@/]+:[0-9]{1,5}")
 _PEER: Final = re.compile(r"[0-9a-f]{40}@[^\s,@/]+:[0-9]{1,5}")
 
 _SEALED: Final = "sealed under the passphrase: every `yilian node run` needs --passphrase-file"
-_UNSEALED: Final = "NOT sealed: give --passphrase-file where others can read this disk; what was made unsealed stays so"
+_UNSEALED: Final = "NOT sealed: give --passphrase-file where others can read this disk, or let each founder run `yilian node seal`"
 
 
 def options(parser: argparse.ArgumentParser) -> None:

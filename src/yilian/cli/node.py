@@ -5,6 +5,7 @@ yilian node found  makes the genesis of a network out of its founders' cards
 yilian node join   puts a network's genesis into the folder
 yilian node run    serves until Ctrl-C or SIGTERM; what is under way finishes first
 yilian node check  replays the ledger from genesis, every signature and every rule, and compares (the node must be stopped)
+yilian node seal   seals the member's key store under a passphrase, or under another one (the node must be stopped)
 """
 
 import argparse
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from yilian.cli.files import read_bytes, read_passphrase, write_new
-from yilian.cli.frame import Declined, Misused, Output, Unreachable
+from yilian.cli.frame import Declined, Misused, Output, Unreachable, counted_as
 from yilian.cli.progress import Bar
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from yilian.ledger import Founder, Genesis
     from yilian.node import Settings
 
-SUMMARY = "make, found, join, run or check one member's node"
+SUMMARY = "make, found, join, run, check or seal one member's node"
 CARD: Final = "founder.card"
 _PORT: Final = 8700
 _KINDS: Final = ("clinic", "hospital", "pharmacy", "manufacturer", "distributor", "insurer", "data_buyer", "exchange", "regulator")
@@ -66,7 +67,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     _home(backup)
     backup.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to make")
     backup.set_defaults(act=_backup)
-    for act in (init, found, join, run_, check, backup):
+    seal = acts.add_parser("seal", help="seal the key store, or change its passphrase (the node must be stopped)")
+    _home(seal)
+    seal.add_argument("--new-passphrase-file", required=True, type=Path, metavar="FILE", help="its first line seals it from now on")
+    seal.set_defaults(act=_seal)
+    for act in (init, found, join, run_, check, backup, seal):
         act.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the same facts as JSON")
 
 
@@ -121,7 +126,7 @@ def _init(options: argparse.Namespace, output: Output) -> None:
         raise Misused(f"{options.home} holds a member already, and keys are never overwritten: choose another folder") from error
     card = options.home / CARD
     write_new(card, Genesis(0, "", (founder,), {}).encoded())
-    sealed = "sealed under its passphrase" if passphrase else "NOT sealed: give --passphrase-file where others can read this disk"
+    sealed = "sealed under its passphrase" if passphrase else "NOT sealed: where others can read this disk, `yilian node seal`"
     output.answer(
         {
             "member": options.id,
@@ -289,6 +294,38 @@ def _checked_lines(checked: "Checked") -> list[str]:
         f"sound as far as it goes: {held}, give the app hash of block {checked.height}",
         f"missing: the first {checked.missing} entries, {fetched}; then this command replays everything from genesis",
     ]
+
+
+def _seal(options: argparse.Namespace, output: Output) -> None:
+    from contextlib import ExitStack
+
+    from yilian.cli.ordering import LEDGER
+    from yilian.engines import LOCK, hold
+    from yilian.node import read_settings
+    from yilian.vault import SEED_FILE, Vault
+
+    member, ledger, seed = read_settings(options.home).id, options.home / LEDGER, options.home / SEED_FILE
+    new, old = read_passphrase(options.new_passphrase_file), _passphrase(options)
+    with ExitStack() as held:
+        if (ledger / LOCK).exists():  # a node that starts has this before it opens its keys
+            held.enter_context(hold(ledger))
+        vault = held.enter_context(Vault.open(options.home, old))  # nobody else has it, and seed and keys belong together
+        try:
+            other_names = vault.seal(new)
+        except OSError as error:
+            whole = "it is whole, as it was or as it was to be: free some space, check its owner and rights, and seal again"
+            raise Unreachable(f"{seed} could not be written ({error.strerror}): {whole}") from error
+    opens = "with the passphrase that it had" if old is not None else "without a passphrase"
+    output.answer(
+        {"member": member, "was_sealed": old is not None, "other_names": other_names},
+        f"the key store of {member} is sealed under what {options.new_passphrase_file} says: `yilian node run` needs it from now on",
+        f"a copy of {SEED_FILE} that was made before opens {opens}, as ever: make the backup of the keys anew and destroy the old one",
+        *([f"{_names(other_names)} on this disk and was left as it is there: find it and delete it"] if other_names else []),
+    )
+
+
+def _names(other_names: int) -> str:
+    return f"the file that it was before has {counted_as(other_names, 'other name', 'other names')} (hard links)"
 
 
 def _backup(options: argparse.Namespace, output: Output) -> None:

@@ -24,6 +24,7 @@ from yilian.engines.faults import (
     TooManyWaiting,
     WrongNetwork,
 )
+from yilian.engines.folders import LOCK, hold
 from yilian.engines.fsck import Checked, fsck, fsck_folder
 from yilian.engines.older import Lied, Older, Part, Progress, progress_in
 from yilian.engines.protocol import Block, Committed, Engine, Entry, FinalView
@@ -32,6 +33,7 @@ from yilian.engines.unsure import is_unsure
 from yilian.engines.wire import decode_block, decode_committed, encode_block, encode_committed
 
 __all__ = [
+    "LOCK",
     "AnswerNotKept",
     "AppHashMismatch",
     "BeginningMissing",
@@ -64,6 +66,7 @@ __all__ = [
     "encode_committed",
     "fsck",
     "fsck_folder",
+    "hold",
     "is_unsure",
     "progress_in",
 ]

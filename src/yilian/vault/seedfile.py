@@ -1,12 +1,16 @@
 """The member's seed in its file: sealed under a passphrase, or plain and readable by its owner only.
 
+A file that is being written is a new one beside it, `member.seed.XXXXXXXX.new`: at every instant there is the old one whole or the new.
+
 File     deterministic CBOR {"v": 1, "salt", "nonce", "box"} or {"v": 1, "seed"}, each with "sum" = SHA-256 of the rest: so that damage and
          a wrong passphrase can be told apart. box = AES-256-GCM of the seed under scrypt(passphrase), salt and version as associated data.
-Source   scrypt RFC 7914 with N = 2^15, r = 8, p = 3 (OWASP Password Storage, 2024); ADR-0061.
+Source   scrypt RFC 7914 with N = 2^15, r = 8, p = 3 (OWASP Password Storage, 2024); ADR-0061, ADR-0143.
 """
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +34,75 @@ def write(path: Path, seed: bytes, passphrase: str | None) -> None:
 
     Raises   VaultExists
     """
+    fresh = _fresh(path)
+    try:
+        with _made(fresh) as out:
+            _fill(out, _encoded(seed, passphrase))
+        os.link(fresh, path)  # unlike rename, never replaces a seed
+    except FileExistsError as error:
+        raise VaultExists(f"{path} exists already: keys are never overwritten; choose another folder") from error
+    finally:
+        fresh.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def seal(path: Path, seed: bytes, passphrase: str) -> int:
+    """Put `seed`, sealed, in the place of the file that it was just read from; a crash at any point leaves that one whole or this.
+
+    What lies in the old file's blocks is overwritten, unless the file has other names on this disk: returns how many (hard links, and so
+    perhaps copies that somebody keeps on purpose). A disk may keep old blocks all the same: ADR-0143.
+    """
+    path = path.resolve()  # where a link leads: the file itself is replaced
+    for left in path.parent.glob(f"{path.name}.????????.new"):  # by a crash; it may be the seed as it was drawn
+        os.unlink(left)  # noqa: PTH108 - one room of names, in which the crash test counts
+    fresh, old = _fresh(path), os.open(path, os.O_RDWR)
+    try:
+        owner = os.fstat(old)
+        with _made(fresh) as out:
+            os.fchown(out, owner.st_uid, owner.st_gid)  # who seals may be root, who runs the node is not
+            _fill(out, _encoded(seed, passphrase))
+        if read(fresh, passphrase) != (seed, True):
+            raise VaultCorrupt(f"{fresh} is not what was written: the disk is at fault; {path} is as it was")
+        os.replace(fresh, path)  # noqa: PTH105 - as above
+        _sync_folder(path.parent)
+        other_names = os.fstat(old).st_nlink
+        if not other_names:
+            os.pwrite(old, bytes(owner.st_size), 0)
+            os.fsync(old)
+        return other_names
+    finally:
+        os.close(old)
+        fresh.unlink(missing_ok=True)
+
+
+def _fresh(path: Path) -> Path:
+    return path.with_name(path.name + "." + secrets.token_hex(4) + ".new")
+
+
+@contextmanager
+def _made(fresh: Path) -> Iterator[int]:
+    out = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        yield out
+    finally:
+        os.close(out)
+
+
+def _fill(out: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(out, data) :]
+    os.fsync(out)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _encoded(seed: bytes, passphrase: str | None) -> bytes:
     content: dict[str, int | bytes] = {"v": VERSION}
     if passphrase is None:
         content["seed"] = seed
@@ -37,22 +110,7 @@ def write(path: Path, seed: bytes, passphrase: str | None) -> None:
         salt, nonce = secrets.token_bytes(_SALT_BYTES), secrets.token_bytes(_NONCE_BYTES)
         box = AESGCM(_box_key(passphrase, salt)).encrypt(nonce, seed, encode([VERSION, salt]))
         content |= {"salt": salt, "nonce": nonce, "box": box}
-    fresh = path.with_name(path.name + "." + secrets.token_hex(4) + ".new")
-    try:
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-            out.write(encode({**content, "sum": sha256(encode(content))}))
-            out.flush()
-            os.fsync(out.fileno())
-        os.link(fresh, path)  # unlike rename, never replaces a seed
-    except FileExistsError as error:
-        raise VaultExists(f"{path} exists already: keys are never overwritten; choose another folder") from error
-    finally:
-        fresh.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    return encode({**content, "sum": sha256(encode(content))})
 
 
 def read(path: Path, passphrase: str | None) -> tuple[bytes, bool]:

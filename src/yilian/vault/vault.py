@@ -39,6 +39,7 @@ class Vault:
 
     def __init__(self, folder: Path, seed: bytes, entropy: Entropy, *, is_new: bool, is_sealed: bool) -> None:
         """Use `create` or `open`."""
+        self._folder = folder
         self._seed = seed
         self._entropy = entropy
         self.is_sealed = is_sealed
@@ -87,6 +88,17 @@ class Vault:
         """Leave; another process may open it now."""
         self._shelf.close()
 
+    def seal(self, passphrase: str) -> int:
+        """Seal the seed under a passphrase, or under another one, for all who open it from now on. A crash leaves it as it was or so.
+
+        Returns how many other names the old seed file has on this disk: under each of them it still opens as before.
+
+        Raises   VaultCorrupt, OSError (no room, no right), and then it is whole too
+        """
+        other_names = seedfile.seal(self._folder / SEED_FILE, self._seed, passphrase)
+        self.is_sealed = True
+        return other_names
+
     def backup(self, to: Path) -> None:
         """Write a copy of `vault.db` while in use. The seed file is backed up apart: together they are all of the member's keys."""
         self._shelf.backup(to)
@@ -95,7 +107,7 @@ class Vault:
         """Return the sentence that an operator should read on start."""
         if self.is_sealed:
             return "the member's seed is sealed under a passphrase"
-        return "the member's seed is NOT sealed: whoever can read this user's files is this member; give a passphrase to change that"
+        return "the member's seed is NOT sealed: whoever can read this user's files is this member; `yilian node seal` seals it"
 
     # one-time keys
 
