@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yilian.cli import places
-from yilian.cli.files import read_bytes
+from yilian.cli.files import read_passphrase
 from yilian.cli.frame import Declined, Misused, Output, Unreachable, counted_as
 from yilian.cli.progress import Bar
 
@@ -100,7 +100,7 @@ def _stopped(options: argparse.Namespace) -> dict[str, Any]:
     from yilian.records import StoreUnavailable, import_folder
     from yilian.vault import VaultFault
 
-    passphrase = None if options.passphrase_file is None else read_bytes(options.passphrase_file).decode().splitlines()[0]
+    passphrase = None if options.passphrase_file is None else read_passphrase(options.passphrase_file)
     try:
         with _opened(options.folder, passphrase) as store, Bar("importing files") as bar:
             return control.told(import_folder(store, options.path, lambda at: bar.to(at.files_done, at.files_total)))
