@@ -371,8 +371,9 @@ class Replica:
         yield from self._store.dump(table, columns)
 
     def close(self) -> None:
-        """Let go of the files."""
-        self._store.close()
+        """Let go of the files, once nothing is being decided or written."""
+        with self._growing:
+            self._store.close()
 
     def _require_final(self, size: int) -> None:
         if not 0 <= size <= self.chain.log.size:

@@ -1,9 +1,10 @@
-"""The ledger as an ABCI 2.0 application: what CometBFT asks, and our answers. No sockets, no threads of its own; a clock only for
-what this validator itself proposes.
+"""The ledger as an ABCI 2.0 application: what CometBFT asks, and our answers. No sockets; a clock only for what this validator itself
+proposes; one thread of its own, in which a proposal is worked out while its votes travel (`ahead`).
 
-CheckTx, PrepareProposal and ProcessProposal ask one function (`items.Screening.admit`); FinalizeBlock decides a block and keeps it in
-memory; only Commit makes it durable. So after a crash at any point Info answers the last committed height, and CometBFT replays from there.
-Source   design 02 "Engines", "Verdicts"; CometBFT v0.38.25, spec/abci/abci++_methods.md; ADR-0090.
+CheckTx, PrepareProposal and ProcessProposal ask one function (`items.Screening.admit`); FinalizeBlock decides a block, or takes what was
+worked out ahead, and keeps it in memory; only Commit makes it durable. So after a crash at any point Info answers the last committed
+height, and CometBFT replays from there.
+Source   design 02 "Engines", "Verdicts"; CometBFT v0.38.25, spec/abci/abci++_methods.md; ADR-0090, ADR-0145.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from yilian.base.codec import encode
 from yilian.base.refusals import Refused
 from yilian.contracts import directory
 from yilian.engines.cometbft import validators
+from yilian.engines.cometbft.ahead import Ahead, Proposal, Worked
 from yilian.engines.cometbft.faults import OutOfStep, WrongGenesis, WrongVersion
 from yilian.engines.cometbft.items import Screening, in_block
 from yilian.engines.cometbft.peerfilter import PeerFilter
@@ -86,6 +88,11 @@ class Application:
         self._pending: _Pending | None = None
         self._names = validators.names(replica.read())
         self.screening = Screening(self._genesis.network_id, replica.keys())
+        self._ahead = Ahead(self._worked_ahead)
+
+    def close(self) -> None:
+        """Let go of the thread that works ahead; nothing is asked afterwards."""
+        self._ahead.close()
 
     @property
     def _genesis(self) -> Genesis:
@@ -227,12 +234,13 @@ class Application:
         return self._now_ms is not None and time_ms < self._now_ms() - STALE_MS_MAX
 
     def process_proposal(self, asked: abci.RequestProcessProposal) -> abci.ResponseProcessProposal:
-        """Answer whether another's proposal may be voted for: every item of it must hold."""
+        """Answer whether a proposal may be voted for: every item of it must hold. What it would do is worked out while the votes travel."""
         try:
             for item in asked.txs:
                 self.screening.admit(item)
         except Refused:
             return abci.ResponseProcessProposal(status=abci.ResponseProcessProposal.REJECT)
+        self._ahead.begin(self._proposal(asked))
         return abci.ResponseProcessProposal(status=abci.ResponseProcessProposal.ACCEPT)
 
     def finalize_block(self, asked: abci.RequestFinalizeBlock) -> abci.ResponseFinalizeBlock:
@@ -244,16 +252,11 @@ class Application:
             view = self._replica.read()
             if asked.height != view.chain.height + 1:
                 raise OutOfStep(view.chain.height, asked.height)
-            items = tuple(asked.txs)
-            transactions, counts = in_block(items, self.screening.opened)
-            time_ms = _ms(asked.time)
-            proposer = self._names.get(asked.proposer_address, asked.proposer_address.hex()[:32])
-            equivocators = tuple(dict.fromkeys([each.validator.address for each in asked.misbehavior]))
-            header = BlockHeader(asked.height, time_ms, proposer, equivocators)
-            decided = self._replica.decide(header, transactions, self.screening.facts)
+            block = self._proposal(asked)
+            decided, counts = self._ahead.take(block) or self._worked(block)
             applied = decided.applied
             changed = validators.updates(view, applied.writes)
-            self._pending = _Pending(items, decided, changed)
+            self._pending = _Pending(block.items, decided, changed)
             return abci.ResponseFinalizeBlock(
                 tx_results=_item_results(applied.results, counts),
                 validator_updates=[
@@ -262,6 +265,19 @@ class Application:
                 consensus_param_updates=self._version_after(asked.height),
                 app_hash=applied.app_hash,
             )
+
+    def _proposal(self, asked: abci.RequestProcessProposal | abci.RequestFinalizeBlock) -> Proposal:
+        proposer = self._names.get(asked.proposer_address, asked.proposer_address.hex()[:32])
+        equivocators = tuple(dict.fromkeys([each.validator.address for each in asked.misbehavior]))
+        return Proposal(BlockHeader(asked.height, _ms(asked.time), proposer, equivocators), tuple(asked.txs))
+
+    def _worked(self, block: Proposal) -> Worked:
+        transactions, counts = in_block(block.items, self.screening.opened)
+        return Worked(self._replica.decide(block.header, transactions, self.screening.facts), counts)
+
+    def _worked_ahead(self, block: Proposal) -> Worked | None:
+        """Work out what a proposal would do, unless another block has become final since it was asked about."""
+        return self._worked(block) if block.header.height == self._replica.chain.height + 1 else None
 
     def commit(self, _: abci.RequestCommit) -> abci.ResponseCommit:
         """Make the finalised block durable, then visible, then tell."""

@@ -142,6 +142,7 @@ class CometBftEngine(Served):
         self._inbox.put(None)
         self.process.end()
         self._server.close()
+        self.application.close()
         self._snapshots.close()
         for thread in self._threads:
             thread.join()
