@@ -1,5 +1,7 @@
 """What every test may rely on: repeatable Hypothesis runs, and the shared test data where it lies beside the checkout."""
 
+import asyncio
+import gc
 import os
 from pathlib import Path
 
@@ -15,6 +17,23 @@ settings.register_profile(
 settings.register_profile("brief", parent=settings.get_profile("fast"), max_examples=15)
 settings.register_profile("deep", parent=settings.get_profile("fast"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if call.excinfo is not None and "from pytest-timeout" in str(call.excinfo.value):  # it shows threads, and of tasks the loop only
+        waiting = [task for task in gc.get_objects() if isinstance(task, asyncio.Task) and not task.done()]
+        report.sections.append(("tasks that wait", "\n".join(f"{task.get_name()}: {' > '.join(awaited(task))}" for task in waiting)))
+    return report
+
+
+def awaited(task):
+    """Yield where a task waits: its own line, and that of each coroutine inside."""
+    coroutine = task.get_coro()
+    while frame := getattr(coroutine, "cr_frame", None):
+        yield f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}"
+        coroutine = coroutine.cr_await
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,7 @@ import pytest
 from mutants import Mutant
 
 QUIET = ["-q", "--disable-warnings", "-o", "cache_dir=.cache/mutate", "-p", "no:xdist", "-m", "not slow", "--no-header", "--tb=line"]
+QUIET += ["-o", "timeout=0"]  # the alarm that ends a child is ours, and not that of pytest-timeout
 GRACE_S = 10  # a mutant that loops for ever is stopped after this and five times what its tests took
 KILLED, SURVIVED, NOT_REACHED = "killed", "survived", "not reached"
 TIMED_OUT, NOT_COLLECTED, CRASHED = "timed out", "not collected", "crashed"
@@ -137,6 +138,12 @@ class Tracer:
             work()
         finally:
             sys.settrace(None)
+
+
+def end_after(limit_s: int) -> None:
+    """Have this child end by its alarm, whatever pytest-timeout made of the signal where it was forked."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(limit_s)
 
 
 def silence() -> None:
@@ -267,7 +274,7 @@ class Quick:
         try:
             silence()
             session.config.pluginmanager.unregister(name="terminalreporter")  # it has a copy of the real standard output
-            signal.alarm(self.tracer.walk.limit_s(tests))  # its default action ends the child
+            end_after(self.tracer.walk.limit_s(tests))
             function, code = change
             function.__code__ = code
             for thing in gc.get_objects():
@@ -312,7 +319,7 @@ def start_whole(mutant: Mutant, source: bytes, walk: Walk) -> int:
         return child
     try:
         silence()
-        signal.alarm(walk.limit_s(tests))
+        end_after(walk.limit_s(tests))
         sys.meta_path.insert(0, Instead(module_of(mutant.path), str(Path(mutant.path).resolve()), mutant.apply(source)))
         files = sorted({test.split("::")[0] for test in tests})
         ended = pytest.main([*QUIET, "--continue-on-collection-errors", *files], plugins=[Chooser(tests)])

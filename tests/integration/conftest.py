@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import namespaces as region
-from tests.consortium import NAMES, Consortium
+from tests.consortium import NAMES, Consortium, within
 from tests.release_worlds import ward
 
 LAST_LINES = 15
@@ -48,7 +48,7 @@ async def founded(tmp_path):
 
     yield found
     for each in made:
-        await each.stop()
+        await within(each.stop())
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ class Clocks:
         return self.says(name, "access.record", message, OWN_HEADER_S, [holder, requester])
 
 
+@pytest.mark.timeout(900)  # building the CometBFT whose clock is wrong included
 def test_with_one_clock_wrong_by_five_seconds_time_goes_on_and_a_grant_ends_for_all_at_once(tmp_path, skewed):
     now_s = int(time.time())
     noon_s = now_s // DAY_S * DAY_S + DAY_S // 2

@@ -33,6 +33,7 @@ def test_killed_at_twenty_random_points_it_loses_nothing_acknowledged(tmp_path, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_at_a_thousand_random_points_it_loses_nothing_acknowledged(tmp_path, root):
     counts = kill_points(tmp_path, root, 1_000, 2)
     assert counts["points"] == 1_000

@@ -19,6 +19,7 @@ def kill_points(tmp_path, root, points, seed):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300 + 3 * POINTS)
 @pytest.mark.xdist_group("release")
 def test_killed_at_random_points_it_lets_nothing_leave_without_an_entry_and_keeps_nothing_half(tmp_path, root):
     """Each invariant is asserted by the driver, at every point; here: that it met what it is for."""

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from mutants import mutants_of
-from mutation_runs import verdict
+from mutation_runs import end_after, verdict
 
 
 def becomes(source: str) -> list[str]:
@@ -94,7 +94,7 @@ def test_an_edit_is_placed_right_behind_letters_of_more_than_one_byte():
         (lambda: os._exit(2), "not collected"),
         (lambda: os._exit(3), "crashed"),
         (lambda: os._exit(70), "crashed"),
-        (lambda: os.kill(os.getpid(), signal.SIGALRM), "timed out"),
+        (lambda: (end_after(60), os.kill(os.getpid(), signal.SIGALRM)), "timed out"),
         (lambda: os.kill(os.getpid(), signal.SIGKILL), "crashed"),
     ],
 )
