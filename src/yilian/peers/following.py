@@ -8,6 +8,7 @@ from typing import Final, Self
 
 import httpx
 
+from yilian.peers.authorities import authorities
 from yilian.peers.peers import TIMEOUT_S, Unreachable
 
 FRAME_LENGTH_BYTES: Final = 4
@@ -21,7 +22,7 @@ class FollowedNode:
     def __init__(self, endpoint: str, ca_file: str | None = None) -> None:
         """Prepare to follow the node at `endpoint`."""
         self._endpoint = endpoint.rstrip("/")
-        verify: bool | str = ca_file if ca_file is not None else True
+        verify = authorities(ca_file)
         self._client = httpx.AsyncClient(timeout=httpx.Timeout(TIMEOUT_S, read=None), verify=verify, trust_env=False)
 
     async def __aenter__(self) -> Self:

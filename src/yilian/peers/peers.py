@@ -13,6 +13,8 @@ from typing import Final, Self
 
 import httpx
 
+from yilian.peers.authorities import authorities
+
 TIMEOUT_S: Final = 10  # longer than a requester waits for a carrier (design 02: 5 s), shorter than a person does
 CONNECTIONS_MAX: Final = 64
 KEPT_ALIVE_MAX: Final = 32
@@ -42,7 +44,7 @@ class Peers:
         """Trust `ca_file` besides the machine's own authorities' default when given; `transport` replaces the network."""
         self._height = height
         limits = httpx.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=KEPT_ALIVE_MAX, keepalive_expiry=60)
-        verify: bool | str = ca_file if ca_file is not None else True
+        verify = authorities(ca_file)
         self._client = httpx.AsyncClient(timeout=TIMEOUT_S, limits=limits, verify=verify, trust_env=False, transport=transport)
 
     async def __aenter__(self) -> Self:
