@@ -1,5 +1,6 @@
 """A few members of one network, each with a folder, a node and a port of its own, over one embedded engine; time is given."""
 
+import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 from random import Random
@@ -36,6 +37,14 @@ def bound():
     raise OSError("no free port")
 
 
+NOT_ASKED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; without one each client reads all authorities anew, 30 ms
+
+
+def talking(**options):
+    """Return a client for the members' servers, which speak plain HTTP on loopback."""
+    return httpx.AsyncClient(trust_env=False, verify=NOT_ASKED, **options)
+
+
 class Clock:
     """The network's time, Unix milliseconds; it goes on when a test says so."""
 
@@ -54,14 +63,20 @@ class Alliance:
 
     def __init__(self, folder, clock, genesis, engine):
         self.folder, self.clock, self.genesis, self.engine = folder, clock, genesis, engine
-        self.nodes, self.urls = {}, {}
+        self.nodes, self.urls, self._serving = {}, {}, []
         self.stack = AsyncExitStack()
 
     async def open(self, member):
         node = await self.stack.enter_async_context(opened(self.folder / member, self.engine, clock=self.clock))
         self.nodes[member] = node
-        self.urls[member] = (await self.stack.enter_async_context(serve(node))).url
+        self._serving.append(await self.stack.enter_async_context(serve(node)))
+        self.urls[member] = self._serving[-1].url
         return node
+
+    def end(self):
+        """Let all servers end at once: each looks every tenth of a second whether it should, and one after another these add up."""
+        for each in self._serving:
+            each._server.should_exit = True
 
     async def doctor(self, member, role="physician", name="doctor"):
         """Register a practitioner's key at a member and return the pair."""
@@ -81,11 +96,11 @@ class Alliance:
         return committed.index
 
     async def get(self, member, path):
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with talking() as client:
             return await client.get(self.urls[member] + path)
 
     async def post(self, member, path, content):
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with talking() as client:
             return await client.post(self.urls[member] + path, content=content)
 
 
@@ -127,6 +142,7 @@ async def standing(folder, genesis, clock, opens):
             for member in opens:
                 await running.open(member)
             yield running
+            running.end()
     finally:
         await engine.close()
 

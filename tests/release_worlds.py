@@ -5,9 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import count
 
-import httpx
-
-from tests.alliance_worlds import Alliance, alliance, seed
+from tests.alliance_worlds import Alliance, alliance, seed, talking
 from yilian.base.artefacts import ReadRequest
 from yilian.base.codec import decode, encode
 from yilian.base.handovers import EnrolAsk, GrantKey, Relationship, SignedChallenge
@@ -80,7 +78,7 @@ class Ward:
 
     def __init__(self, running: Alliance):
         self.running, self.clock = running, running.clock
-        self.client = httpx.AsyncClient(trust_env=False, timeout=30)
+        self.client = talking(timeout=30)
         self.patients, self.tokens, self.doctors = {}, {}, {}
 
     @property
