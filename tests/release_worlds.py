@@ -193,6 +193,14 @@ class Ward:
             assert answer.status_code == 204, answer.text
         return act.control_key
 
+    async def granted(self, name):
+        """Return a person who enrolled and gave the clinic a grant that was read with once, and the grant's control key."""
+        patient = self.person(name)
+        await self.enrol(patient)
+        control_key = await self.give(patient)
+        assert (await self.read("/fhir/Observation", control_key, patient=patient)).status == 200
+        return patient, control_key
+
     async def revoke(self, patient, control_key, *, tell=True, enter=True):
         """End a grant: tell the holder, enter it on the ledger, or only one of these."""
         patient.state, notice, act = patient.wallet.revoke(patient.state, control_key, self.now_s)

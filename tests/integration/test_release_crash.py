@@ -78,10 +78,7 @@ async def both_calls(here, reading, node):
 @pytest.fixture
 async def here(tmp_path):
     async with ward(tmp_path / "region") as running:
-        running.ann = running.person("ann")
-        await running.enrol(running.ann)
-        running.control_key = await running.give(running.ann)
-        assert (await running.read("/fhir/Observation", running.control_key, patient=running.ann)).status == 200
+        running.ann, running.control_key = await running.granted("ann")
         yield running
 
 

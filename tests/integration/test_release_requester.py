@@ -19,10 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("release")]
 @pytest.fixture
 async def here(tmp_path):
     async with ward(tmp_path) as running:
-        running.ann = running.person("ann")
-        await running.enrol(running.ann)
-        running.control_key = await running.give(running.ann)
-        assert (await running.read("/fhir/Observation", running.control_key, patient=running.ann)).status == 200
+        running.ann, running.control_key = await running.granted("ann")
         yield running
 
 

@@ -29,7 +29,13 @@ async def test_what_is_not_answered_is_named():
         await asyncio.Event().wait()
 
     assert "last seen: still waiting for test_what_is_not_answered_is_named" in await failure(within(answered(), 0))
-    assert await within(asyncio.sleep(0, "answer")) == "answer"
+
+
+async def test_what_is_answered_is_returned():
+    async def answered():
+        return "answer"
+
+    assert await within(answered()) == "answer"
 
 
 async def test_somebody_elses_bound_is_not_taken_for_ours():
@@ -39,12 +45,15 @@ async def test_somebody_elses_bound_is_not_taken_for_ours():
 
 
 async def test_a_network_that_never_orders_again_is_told_with_its_refusals():
+    refusals = [NotOrdering(7), NotOrdering(8)]
+
     class Halted:
         async def submit(self, data):
-            await asyncio.sleep(0)
-            raise NotOrdering(7)
+            if refusals:
+                raise refusals.pop(0)
+            await asyncio.Event().wait()
 
-    assert "times [NotOrdering(" in await failure(persistently(Halted(), b"", 0.01))
+    assert await failure(persistently(Halted(), b"", 0.01)) == f"it did not happen within 0.01 s; last seen: 2 times {[NotOrdering(8)]}"
 
 
 def test_one_may_try_until_the_bound_and_is_told_what_was_last_seen():
