@@ -15,7 +15,7 @@ from yilian.contracts import access, anchor, consent
 from yilian.contracts.anchor.messages import version_leaf
 
 VERSIONS = 256  # record versions under one member's tick, as in bench.load
-CARRIED = 32  # members that one validator's process carries for: a member ticks once a minute, and no minute is waited for
+CARRIED = 64  # members that one validator's process carries for: a member ticks once a minute, and no minute is waited for
 EXP_S = 3_000
 RECORD_EXP_S = 100  # below the 120 s that an access entry may wait
 

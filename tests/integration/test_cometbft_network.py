@@ -15,13 +15,14 @@ from yilian.engines.cometbft import engine as engine_room
 pytestmark = [pytest.mark.slow, needs_cometbft, pytest.mark.xdist_group("cometbft")]
 
 
-async def test_four_validators_agree_on_every_hash_and_verify_each_signature_once(consortium):
-    consortium.start()
-    given = [grant(consortium, n, NAMES[n % 4])[0] for n in range(40)]
+@pytest.mark.parametrize("processes", [0, 1])
+async def test_four_validators_agree_on_every_hash_and_verify_each_signature_once(consortium, processes):
+    consortium.start(processes=processes)
+    given = [grant(consortium, n, NAMES[n % 4])[0] for n in range(160)]
     answers = await within(asyncio.gather(*[consortium.engines[NAMES[n % 4]].submit(data) for n, data in enumerate(given)]))
-    assert sorted(each.index for each in answers) == list(range(40))
+    assert sorted(each.index for each in answers) == list(range(160))
     await hashes_agree(consortium, max(each.height for each in answers))
-    assert [engine.application.screening.verified for engine in consortium.engines.values()] == [40] * 4
+    assert [engine.application.screening.verified for engine in consortium.engines.values()] == [160] * 4
 
 
 async def test_the_same_bytes_get_the_same_answer_from_every_member(consortium):

@@ -32,7 +32,7 @@ from yilian.engines.cometbft import (
     WrongVersion,
     write_home,
 )
-from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, LOOK_S, LOOKS_MAX, Application
+from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, LOOK_S, LOOKS_MAX, Application, Timing
 from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX, BATCH_TRANSACTIONS_MAX, Held, Screening, in_block, pack, unpack
 from yilian.engines.cometbft.peerfilter import BEHIND_MS, STRANGER_S
 from yilian.engines.cometbft.process import Process, _require_version, cause
@@ -246,7 +246,7 @@ def commit_many(application, genesis, story, height=1):
 def looking(replica, snapshots, looks):
     """Return an application whose pauses do, one after the other, what `looks` say."""
     pauses = iter(looks)
-    return Application(replica, snapshots, lambda _: None, pause=lambda _: next(pauses)())
+    return Application(replica, snapshots, lambda _: None, timing=Timing(pause=lambda _: next(pauses)()))
 
 
 def test_after_a_busy_block_a_proposal_waits_for_what_is_being_checked(replica, snapshots, genesis, story):
@@ -259,7 +259,7 @@ def test_after_a_busy_block_a_proposal_waits_for_what_is_being_checked(replica, 
 
 def test_a_proposal_does_not_wait_for_ever_and_a_quiet_network_not_at_all(replica, snapshots, genesis, story):
     paused = []
-    application = Application(replica, snapshots, lambda _: None, pause=paused.append)
+    application = Application(replica, snapshots, lambda _: None, timing=Timing(pause=paused.append))
     decided(application, 1, [story.tick(genesis.started_at_s)])
     assert (propose(application, []), paused) == ([], [])
     commit_many(application, genesis, story, 2)
@@ -519,7 +519,7 @@ def test_a_proposal_keeps_the_order_leaves_out_what_does_not_hold_and_fits(appli
 def test_a_block_whose_time_is_from_before_a_halt_carries_nothing(replica, genesis, story, behind_ms, count):
     time_s = genesis.started_at_s + 10
     snapshots = Snapshots(replica.path.parent, replica, print)
-    application = Application(replica, snapshots, lambda _: None, now_ms=lambda: time_s * 1_000 + behind_ms)
+    application = Application(replica, snapshots, lambda _: None, timing=Timing(lambda: time_s * 1_000 + behind_ms))
     request = abci.RequestPrepareProposal(txs=[story.tick(time_s)], max_tx_bytes=1_000_000, height=2)
     request.time.seconds = time_s
     assert len(application.prepare_proposal(request).txs) == count
@@ -598,7 +598,7 @@ def test_a_peer_that_no_member_is_known_by_is_hung_up_on(application, replica, g
 
 def test_a_crowd_of_strangers_costs_one_pause_a_second_and_members_none(replica, snapshots):
     now_s, paused = [1_000.0], []
-    application = Application(replica, snapshots, lambda _: None, pause=paused.append, clock_s=lambda: now_s[0])
+    application = Application(replica, snapshots, lambda _: None, timing=Timing(pause=paused.append, clock_s=lambda: now_s[0]))
     member, strangers = consensus_key("clinic-1").public_key, [key("stranger", number).public_key for number in range(50)]
     for at_s, count in ((1_000.0, 1), (1_000.9, 1), (1_001.0, 2), (1_001.5, 2), (1_900.0, 3)):
         now_s[0] = at_s
@@ -610,7 +610,9 @@ def test_a_crowd_of_strangers_costs_one_pause_a_second_and_members_none(replica,
 def dialled(replica, now_ms, *keys):
     """Return an application whose operator named some peers, by a clock that stands still."""
     named = frozenset([address(each).hex() for each in keys])
-    return Application(replica, Snapshots(replica.path.parent, replica, print), lambda _: None, named=named, now_ms=lambda: now_ms[0])
+    return Application(
+        replica, Snapshots(replica.path.parent, replica, print), lambda _: None, named=named, timing=Timing(lambda: now_ms[0])
+    )
 
 
 def test_whom_the_operator_named_may_connect_until_the_directory_says_that_it_was_removed(replica, genesis, story):

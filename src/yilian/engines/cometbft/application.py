@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf import timestamp_pb2
 
@@ -58,6 +58,16 @@ class _Pending:
     updates: validators.Validators
 
 
+class Timing(NamedTuple):
+    """This machine's clocks, and how to wait. Without `now_ms` no proposal is held back, and who was named may connect before the first
+    block alone.
+    """
+
+    now_ms: Callable[[], int] | None = None
+    pause: Callable[[float], None] = time.sleep
+    clock_s: Callable[[], float] = time.monotonic
+
+
 class Application:
     """One replica behind ABCI. `committed` is told of each block once it is durable; `clogged`, when the mempool must be emptied."""
 
@@ -68,14 +78,13 @@ class Application:
         committed: Callable[[Block], None],
         clogged: Callable[[], None] = lambda: None,
         named: frozenset[str] = frozenset(),
-        now_ms: Callable[[], int] | None = None,
-        pause: Callable[[float], None] = time.sleep,
-        clock_s: Callable[[], float] = time.monotonic,
+        timing: Timing | None = None,
+        processes: int = 0,
     ) -> None:
-        """Begin at the replica's height. `named`: the peers that this member's operator chose to dial, by their ids.
-
-        `now_ms`: this machine's clock; without one, no proposal is held back, and who was named may connect before the first block alone.
+        """Begin at the replica's height. `named`: the peers that this member's operator chose to dial, by their ids; `processes`: how many
+        check signatures.
         """
+        now_ms, pause, clock_s = timing or Timing()
         self._replica = replica
         self._snapshots = snapshots
         self._committed = committed
@@ -87,12 +96,13 @@ class Application:
         self._guard = threading.Lock()  # one CometBFT at a time changes the ledger
         self._pending: _Pending | None = None
         self._names = validators.names(replica.read())
-        self.screening = Screening(self._genesis.network_id, replica.keys())
+        self.screening = Screening(self._genesis.network_id, replica.keys(), processes)
         self._ahead = Ahead(self._worked_ahead)
 
     def close(self) -> None:
-        """Let go of the thread that works ahead; nothing is asked afterwards."""
+        """Let go of the thread that works ahead and of the verifying processes; nothing is asked afterwards."""
         self._ahead.close()
+        self.screening.close()
 
     @property
     def _genesis(self) -> Genesis:

@@ -1,27 +1,29 @@
 """The ledger ordered by validators who do not trust one another: CometBFT decides the order, this node's replica what it means.
 
-Life of a transaction   `submit` -> the sender's queue -> screened here -> looked up among what is final already (the same bytes get the
-         same answer) -> a batch -> CometBFT's mempool -> a block -> FinalizeBlock, Commit -> answered from our own commit, never from
-         an RPC. While one call is being checked, the next gathers: no timers. What is pending when CometBFT dies is sent again to the
-         next one.
-Threads  one for each ABCI connection (`server`), one that keeps CometBFT alive (`process`), the sender, and a watch that notices a halt.
+Life of a transaction   `submit` -> the door: screened here, looked up among what is final already (the same bytes get the same
+         answer) -> the sender: a batch -> CometBFT's mempool -> a block -> FinalizeBlock, Commit -> answered from our own commit, never
+         from an RPC. While one call is being answered, the next gathers: no timers. What is pending when CometBFT dies is sent again to
+         the next one.
+Threads  two for each ABCI connection (`server`), one that keeps CometBFT alive (`process`), one that works ahead (`ahead`), the door, the
+         sender, and a watch that notices a halt.
 Source   design 02 "Engines", "Batch"; ADR-0090.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from yilian.base.refusals import Reason, Refused
 from yilian.base.transaction import transaction_id
-from yilian.engines.cometbft.application import Application
+from yilian.engines.cometbft.application import Application, Timing
 from yilian.engines.cometbft.headers import servers_said
 from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX, BATCH_TRANSACTIONS_MAX, pack
 from yilian.engines.cometbft.process import Process
@@ -35,10 +37,11 @@ from yilian.engines.protocol import Block, Committed
 from yilian.engines.replica import Replica, answer_of
 from yilian.engines.served import Served
 from yilian.engines.unsure import sure
+from yilian.engines.verifiers import processes_for
 from yilian.engines.waiters import Answer, Waiter, answer
 from yilian.ledger import Genesis
 
-CALL_TRANSACTIONS_MAX = 800  # in one call to the mempool: what one core verifies in about 60 ms
+CALL_TRANSACTIONS_MAX = 256  # in one call to the mempool, and of one batch: while it is being answered the next is verified
 WAITING_MAX = 4_096  # transactions of any callers: two seconds of a busy network, and at their largest (65 KiB) 270 MB (ADR-0113)
 HALTED_S = 15  # three heartbeats without a block: the network makes none
 PATIENCE_S = 5.0  # design 02: with no answer in 5 s one approves again with another carrier; a network that has just come back gets as long
@@ -60,8 +63,10 @@ class _Pending:
 class CometBftEngine(Served):
     """One member's part in the consortium."""
 
-    def __init__(self, folder: Path, replica: Replica, *, is_batching: bool = True, snapshot_every: int = EVERY) -> None:
-        """Serve ABCI in `folder`, and keep CometBFT running on `FOLDER/validator`.
+    def __init__(
+        self, folder: Path, replica: Replica, *, is_batching: bool = True, snapshot_every: int = EVERY, processes: int | None = None
+    ) -> None:
+        """Serve ABCI in `folder`, and keep CometBFT running on `FOLDER/validator`. `processes` check signatures: as the cores allow.
 
         Raises   BinaryMissing, WrongVersion, PortInUse, NotAHome
         """
@@ -69,7 +74,8 @@ class CometBftEngine(Served):
         ports = read_ports(folder)
         self._is_batching = is_batching
         self._places = threading.BoundedSemaphore(WAITING_MAX)
-        self._inbox: queue.SimpleQueue[Waiter | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Waiter | None] = queue.SimpleQueue()  # to the door
+        self._outbox: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()  # from the door to the sender
         self._guard = threading.Lock()
         self._pending: dict[bytes, _Pending] = {}
         self._again = threading.Event()  # CometBFT began anew: what is pending must be sent again
@@ -82,28 +88,33 @@ class CometBftEngine(Served):
         self._ports = ports
         self._rpc = Rpc(ports.rpc)
         self._snapshots = Snapshots(folder / FOLDER, replica, self._fail, snapshot_every, made_at=servers_said(ports.servers))
-        self.application = Application(replica, self._snapshots, self._committed, self._renew, ports.named, _now_ms)
+        wanted = processes_for(len(os.sched_getaffinity(0))) if processes is None else processes
+        self.application = Application(replica, self._snapshots, self._committed, self._renew, ports.named, Timing(_now_ms), wanted)
         self._server = Server(folder / SOCKET, self.application.methods(), self._fail)
         try:
             self.process = Process(folder, ports, self._begun, self._fail)
         except BaseException:
             self._server.close()
+            self.application.close()
             raise
-        self._threads = [threading.Thread(target=self._guarded_send, name="yilian-sender", daemon=True)]
+        loops = {"yilian-door": self._enter_next, "yilian-sender": self._send_next}
+        self._threads = [threading.Thread(target=self._guarded, args=(loop,), name=name, daemon=True) for name, loop in loops.items()]
         self._threads.append(threading.Thread(target=self._notice_halts, name="yilian-halts", daemon=True))
         self.process.start()
         for thread in self._threads:
             thread.start()
 
     @classmethod
-    def open(cls, folder: Path, genesis: Genesis, *, is_batching: bool = True, snapshot_every: int = EVERY) -> Self:
+    def open(
+        cls, folder: Path, genesis: Genesis, *, is_batching: bool = True, snapshot_every: int = EVERY, processes: int | None = None
+    ) -> Self:
         """Open or begin the member's copy in `folder` and join the network.
 
         Raises   StoreLocked, StoreCorrupt, DiskFull, DiskFailed, WrongNetwork, BinaryMissing, WrongVersion, PortInUse, NotAHome
         """
         replica = Replica.open(folder, genesis)
         try:
-            return cls(folder, replica, is_batching=is_batching, snapshot_every=snapshot_every)
+            return cls(folder, replica, is_batching=is_batching, snapshot_every=snapshot_every, processes=processes)
         except BaseException:
             replica.close()
             raise
@@ -142,10 +153,10 @@ class CometBftEngine(Served):
         self._inbox.put(None)
         self.process.end()
         self._server.close()
-        self.application.close()
         self._snapshots.close()
         for thread in self._threads:
             thread.join()
+        self.application.close()
         self._stop(EngineClosed())
         self._rpc.close()
         self.replica.close()
@@ -191,25 +202,24 @@ class CometBftEngine(Served):
             self._places.release(len(answers))
             answer(answers)
 
-    # -- the sender's thread
+    # -- the door's thread
 
-    def _guarded_send(self) -> None:
+    def _guarded(self, step: Callable[[], bool]) -> None:
         try:
-            while self._send_next():
+            while step():
                 pass
         except BaseException as error:  # noqa: BLE001 - told to all who wait and to whoever watches
             self._fail(error)
 
-    def _send_next(self) -> bool:
-        """Gather what has arrived and hand it over; say whether to go on."""
+    def _enter_next(self) -> bool:
+        """Gather what has arrived, and pass on what is to be sent; say whether more may come."""
         group: list[Waiter] = []
         is_open = self._gather(group)
-        if self._again.is_set():
-            self._again.clear()
-            with self._guard:
-                on_their_way = [one.data for one in self._pending.values()]
-            self._hand_over(on_their_way)
-        self._hand_over(self._enter(group))
+        transactions = self._enter(group)
+        if transactions:
+            self._outbox.put(transactions)
+        if not is_open:
+            self._outbox.put(None)
         return is_open
 
     def _gather(self, group: list[Waiter]) -> bool:
@@ -255,6 +265,31 @@ class CometBftEngine(Served):
         known = self.replica.find([id_]).get(id_)  # final before its carrier's key went: the same answer again
         said = known or Committed(id_, None, None, self.replica.chain.time_ms, int(no.reason), no.facts)
         return sure(said, is_beginning_missing=is_missing)
+
+    # -- the sender's thread
+
+    def _send_next(self) -> bool:
+        """Hand over what has come from the door; say whether more may come."""
+        transactions: list[bytes] = []
+        is_open = self._collect(transactions)
+        if self._again.is_set():
+            self._again.clear()
+            with self._guard:
+                transactions = [one.data for one in self._pending.values()]  # what came from the door just now is among them
+        self._hand_over(transactions)
+        return is_open
+
+    def _collect(self, transactions: list[bytes]) -> bool:
+        """Add to `transactions` what is there, or else wait a moment for the next; say whether more may come."""
+        while len(transactions) < CALL_TRANSACTIONS_MAX:
+            try:
+                entered = self._outbox.get_nowait() if transactions else self._outbox.get(timeout=1.0)
+            except queue.Empty:
+                return True
+            if entered is None:
+                return False
+            transactions += entered
+        return True
 
     def _hand_over(self, transactions: Sequence[bytes]) -> None:
         items = _batches(transactions) if self._is_batching else [[data] for data in transactions]
