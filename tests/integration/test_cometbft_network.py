@@ -1,6 +1,7 @@
 """Four real validators on loopback: what they agree on."""
 
 import asyncio
+from functools import reduce
 
 import pytest
 
@@ -94,3 +95,15 @@ async def test_a_closed_engine_takes_nothing_more(founded):
     await alone.stop()
     with pytest.raises(EngineClosed):
         await engine.submit(alone.tick("hospital-1"))
+
+
+@pytest.mark.parametrize("part", ["application.screening.said_of", "_rpc.broadcast"])
+async def test_a_defect_at_the_door_or_in_the_sender_is_told_to_who_waits_and_the_engine_can_be_closed(founded, part):
+    alone = founded("hospital-1")
+    alone.start()
+    engine = alone.engines["hospital-1"]
+    *way, method = part.split(".")
+    setattr(reduce(getattr, way, engine), method, lambda _: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        await within(engine.submit(alone.tick("hospital-1")))
+    await within(alone.stop())

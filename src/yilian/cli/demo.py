@@ -2,7 +2,7 @@
 
 Eight members, each with a node of its own on a loopback port, over one ledger; practitioners' keys and patients' wallets in processes of
 their own; people, charts and keys from a seed. After the story the region keeps serving until Ctrl-C, and says what to try next.
-With --network 4 no single member orders: four of them validate with CometBFT, and each keeps a ledger of its own.
+With --network 4 no single member orders: four of them validate, and each keeps a ledger of its own.
 """
 
 import argparse

@@ -168,6 +168,7 @@ class CometBftEngine(Served):
         self._stop(error)
         self._closing.set()
         self._inbox.put(None)
+        self._outbox.put(None)  # the door may be what failed
         self.process.let_go()
 
     def _renew(self) -> None:
