@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from yilian.base.refusals import Reason, Refused
 from yilian.base.transaction import transaction_id
@@ -48,6 +48,8 @@ PATIENCE_S = 5.0  # design 02: with no answer in 5 s one approves again with ano
 RETRY_S = 0.1  # between two looks at a CometBFT that is starting
 ITEM_OVERHEAD_BYTES = 8  # of CBOR in a batch: the array's head, and for each transaction at most five bytes
 
+ItemT = TypeVar("ItemT")
+
 
 @dataclass(slots=True)
 class _Pending:
@@ -75,7 +77,7 @@ class CometBftEngine(Served):
         self._is_batching = is_batching
         self._places = threading.BoundedSemaphore(WAITING_MAX)
         self._inbox: queue.SimpleQueue[Waiter | None] = queue.SimpleQueue()  # to the door
-        self._outbox: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()  # from the door to the sender
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # from the door to the sender
         self._guard = threading.Lock()
         self._pending: dict[bytes, _Pending] = {}
         self._again = threading.Event()  # CometBFT began anew: what is pending must be sent again
@@ -215,25 +217,12 @@ class CometBftEngine(Served):
     def _enter_next(self) -> bool:
         """Gather what has arrived, and pass on what is to be sent; say whether more may come."""
         group: list[Waiter] = []
-        is_open = self._gather(group)
-        transactions = self._enter(group)
-        if transactions:
-            self._outbox.put(transactions)
+        is_open = _gather(self._inbox, group)
+        for data in self._enter(group):
+            self._outbox.put(data)
         if not is_open:
             self._outbox.put(None)
         return is_open
-
-    def _gather(self, group: list[Waiter]) -> bool:
-        """Add to `group` what is there, or else wait a moment for the next; say whether more may come."""
-        while len(group) < CALL_TRANSACTIONS_MAX:
-            try:
-                waiter = self._inbox.get_nowait() if group else self._inbox.get(timeout=1.0)
-            except queue.Empty:
-                return True
-            if waiter is None:
-                return False
-            group.append(waiter)
-        return True
 
     def _enter(self, group: Sequence[Waiter]) -> list[bytes]:
         """Return what is to be sent: what holds, is not on its way and is not final. The rest is answered or waits with its twin."""
@@ -272,25 +261,13 @@ class CometBftEngine(Served):
     def _send_next(self) -> bool:
         """Hand over what has come from the door; say whether more may come."""
         transactions: list[bytes] = []
-        is_open = self._collect(transactions)
+        is_open = _gather(self._outbox, transactions)
         if self._again.is_set():
             self._again.clear()
             with self._guard:
                 transactions = [one.data for one in self._pending.values()]  # what came from the door just now is among them
         self._hand_over(transactions)
         return is_open
-
-    def _collect(self, transactions: list[bytes]) -> bool:
-        """Add to `transactions` what is there, or else wait a moment for the next; say whether more may come."""
-        while len(transactions) < CALL_TRANSACTIONS_MAX:
-            try:
-                entered = self._outbox.get_nowait() if transactions else self._outbox.get(timeout=1.0)
-            except queue.Empty:
-                return True
-            if entered is None:
-                return False
-            transactions += entered
-        return True
 
     def _hand_over(self, transactions: Sequence[bytes]) -> None:
         items = _batches(transactions) if self._is_batching else [[data] for data in transactions]
@@ -346,6 +323,19 @@ def why_not_ready(height: int, since_s: int) -> str:
     if height == 0:
         return "this copy has no block yet: `yilian network status` says what it waits for"
     return f"no block for {since_s} s: a third of the votes or more cannot be reached" if since_s >= HALTED_S else ""
+
+
+def _gather(line: queue.SimpleQueue[ItemT | None], group: list[ItemT]) -> bool:
+    """Add to `group` what stands in line, or else wait a moment for the next; say whether more may come."""
+    while len(group) < CALL_TRANSACTIONS_MAX:
+        try:
+            item = line.get_nowait() if group else line.get(timeout=1.0)
+        except queue.Empty:
+            return True
+        if item is None:
+            return False
+        group.append(item)
+    return True
 
 
 def _now_ms() -> int:
