@@ -152,6 +152,16 @@ def test_a_block_of_another_proposer_is_decided_anew(application, replica, genes
     assert replica.block(1).proposer == "hospital-2"
 
 
+def test_nothing_is_worked_out_between_a_block_s_rows_on_the_disk_and_in_memory(application, replica, genesis):
+    items = items_of(genesis)
+    application.finalize_block(asked(abci.RequestFinalizeBlock, genesis, 1, items))
+    seen, replace, enter = [], replica._cache.replace, replica._store.commit
+    replica._store.commit = lambda *change: (seen.append(("disk", replica._growing.locked())), enter(*change))
+    replica._cache.replace = lambda writes: (seen.append(("memory", replica._growing.locked())), replace(writes))
+    application.commit(abci.RequestCommit())
+    assert seen == [("disk", True), ("memory", True)]  # else who works ahead keeps a row that it read before, over the block's own
+
+
 def test_what_follows_no_final_block_is_not_worked_on(application, replica, genesis):
     application.process_proposal(asked(abci.RequestProcessProposal, genesis, 2, items_of(genesis)))
     application.close()

@@ -1,7 +1,7 @@
 """One member's copy of the ledger: the store, the latest final state, and the step from one block to the next.
 
-Every way of ordering drives one of these: `decide` says what a block does, `commit` makes it durable and then visible. The two are called
-by one thread; everything else may be called by any.
+Every way of ordering drives one of these: `decide` says what a block does, `commit` makes it durable and then visible. The latter is called
+by one thread; `decide`, which another may call ahead (ADR-0145), never runs beside it. Everything else may be called by any.
 Source   design 02 "Engines": persist as a whole or not at all, acknowledge after that.
 """
 
@@ -164,8 +164,8 @@ class Replica:
             results,
             system_leaves,
         )
-        after = self._moment.end(applied.replaced)
-        with self._growing:
+        with self._growing:  # to the end: whoever works ahead reads the rows through the cache and keeps there what it read
+            after = self._moment.end(applied.replaced)
             self._store.commit(
                 Change(
                     chain.encoded(),
@@ -177,10 +177,10 @@ class Replica:
                     changes_in(block),
                 )
             )
-        self._cache.replace(applied.writes)
-        self._moment = after
-        self._recent.keep(block)
-        self._final = View(chain, after, self._cache, self._store.get, self._store.scan)
+            self._cache.replace(applied.writes)
+            self._moment = after
+            self._recent.keep(block)
+            self._final = View(chain, after, self._cache, self._store.get, self._store.scan)
         return block
 
     def advance(self, now_ms: int, transactions: Sequence[bytes], known: Mapping[bytes, Screened] | None = None) -> Block:
