@@ -89,6 +89,34 @@ def test_a_defect_while_working_ahead_gives_nothing_and_the_next_proposal_is_wor
     ahead.close()
 
 
+class Sly(bytes):
+    """Bytes during whose comparison something else happens, as in another thread."""
+
+    meanwhile = staticmethod(lambda: None)
+    __hash__ = bytes.__hash__
+
+    def __eq__(self, other):
+        self.meanwhile()
+        return bytes(self) == bytes(other)
+
+
+def test_a_proposal_that_another_thread_begins_meanwhile_does_not_answer_for_the_one_that_was_decided(ahead, told):
+    """An old CometBFT's last question is still being answered while the new one replays a block."""
+    told.may_go.set()
+    ahead.begin(ONE)
+    item = Sly(*ONE.items)
+    item.meanwhile = lambda: ahead.begin(OTHER)
+    assert ahead.take(Proposal(ONE.header, (item,))) in (Worked(1, [1]), None)
+
+
+def test_a_proposal_that_is_forgotten_before_its_turn_is_worked_out_by_who_takes_it(ahead, told):
+    ahead.begin(OTHER)  # which may not go on: ONE waits for its turn
+    ahead.begin(ONE)
+    item = Sly(*ONE.items)
+    item.meanwhile = ahead.forget
+    assert ahead.take(Proposal(ONE.header, (item,))) is None
+
+
 # -- behind ABCI
 
 

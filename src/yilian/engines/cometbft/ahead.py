@@ -30,33 +30,38 @@ class Worked(NamedTuple):
 
 
 class Ahead:
-    """Works on the last proposal in a thread of its own. One other thread asks: that of the consensus connection."""
+    """Works on the last proposal in a thread of its own. One other thread asks, that of the consensus connection; and for a moment two,
+    where a new CometBFT is there and an old one's last question is still being answered.
+    """
 
     def __init__(self, work: Callable[[Proposal], Worked | None]) -> None:
         """Begin idle. `work` changes nothing; it says None where the proposal does not follow the last final block."""
         self._work = work
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="yilian-ahead")
-        self._proposal: Proposal | None = None
-        self._found: Future[Worked | None] | None = None
+        self._last: tuple[Proposal, Future[Worked | None]] | None = None  # one value: never one block's question with another's answer
 
     def begin(self, proposal: Proposal) -> None:
         """Begin to work on a proposal, unless that is what is being worked on: the same block is proposed again in a later round."""
-        if proposal != self._proposal:
+        last = self._last
+        if last is None or proposal != last[0]:
             self.forget()
-            self._proposal, self._found = proposal, self._thread.submit(self._work, proposal)
+            self._last = proposal, self._thread.submit(self._work, proposal)
 
     def take(self, proposal: Proposal) -> Worked | None:
         """Return what the block does, once that is known; None if another was worked on, or in vain: then it is to be worked out now."""
-        found = self._found if proposal == self._proposal else None
-        worked = None if found is None or found.exception() is not None else found.result()
-        self.forget()
-        return worked
+        last = self._last
+        try:
+            return last[1].result() if last is not None and proposal == last[0] else None
+        except Exception:  # noqa: BLE001 - a defect, or it was forgotten meanwhile: if it is one, it happens again where it counts
+            return None
+        finally:
+            self.forget()
 
     def forget(self) -> None:
         """Forget the last proposal. What is being worked out goes on to its end, and nobody asks for it."""
-        if self._found is not None:
-            self._found.cancel()
-        self._proposal = self._found = None
+        last, self._last = self._last, None
+        if last is not None:
+            last[1].cancel()
 
     def close(self) -> None:
         """Wait for the thread's end."""
