@@ -137,7 +137,11 @@ class Verifiers(Generic[ItemT]):
         """Return a process that can take a batch, waiting for one if any is up; None if there is none."""
         with self._changed:
             while len(self._processes) < self._processes_max and self._starts_left > 0:
-                self._start()
+                self._starts_left -= 1
+                try:
+                    self._start()
+                except OSError:
+                    break  # the machine has no room for one now; as for one that died, all is judged here
             while any(each.is_ready for each in self._processes):
                 free = [each for each in self._processes if each.is_ready and len(each.batches) < AHEAD_MAX]
                 if free:
@@ -146,7 +150,6 @@ class Verifiers(Generic[ItemT]):
             return None
 
     def _start(self) -> None:
-        self._starts_left -= 1
         process: _Process[ItemT] = _Process()
         self._processes.append(process)
         thread = threading.Thread(target=self._guarded, args=(self._receive, process), name="yilian-verified", daemon=True)
@@ -182,14 +185,22 @@ class Verifiers(Generic[ItemT]):
                     self._changed.notify_all()
                 self._deliver(list(zip(batch, verdicts, strict=True)))
         except EOFError:
-            with self._changed:
-                self._processes.remove(process)
-                left = list(process.batches)
-                self._changed.notify_all()
+            for batch in self._left_by(process):
+                self._judge_here(batch)
+        except BaseException:
+            process.child.kill()  # nobody reads its answers any more: neither it nor the dispatcher may wait for that
+            self._left_by(process)
+            raise
+
+    def _left_by(self, process: _Process[ItemT]) -> list[list[ItemT]]:
+        """Let go of a process that has ended; return the batches that it had and did not answer."""
+        with self._changed:
+            self._processes.remove(process)
+            left = list(process.batches)
+            self._changed.notify_all()
         process.child.wait()
         process.source.close()
-        for batch in left:
-            self._judge_here(batch)
+        return left
 
     def _judge_here(self, batch: list[ItemT]) -> None:
         said = screen_all(self._network, self._keys(), [item.data for item in batch])
