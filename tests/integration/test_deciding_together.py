@@ -8,7 +8,7 @@ import pytest
 
 from tests.alliance_worlds import alliance
 from yilian import ledger
-from yilian.cli import control, main, voting
+from yilian.cli import control, main, network
 from yilian.contracts import directory
 
 MEMBERS = ("clinic-1", "hospital-1", "regulator-1")
@@ -49,7 +49,7 @@ class Together:
 async def here(tmp_path, capsys):
     async with alliance(tmp_path) as running, AsyncExitStack() as stack:
         for member, node in running.nodes.items():
-            await stack.enter_async_context(control.listening(running.folder / member, {}, {member: voting.acting(node)}))
+            await stack.enter_async_context(control.listening(running.folder / member, {}, {member: network.acting(node)}))
         yield Together(running, capsys)
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from tests.consortium import free_ports
 from yilian.base.codec import encode
-from yilian.cli import main
+from yilian.cli import main, operating
+from yilian.cli.frame import Unreachable
 from yilian.engines.cometbft import read_ports
 from yilian.engines.folders import hold
 from yilian.ledger import parse_genesis
@@ -246,6 +247,75 @@ def test_status_says_that_no_block_comes_and_ends_with_4(network, asked, capsys,
     assert "1 validators: clinic-1 1/1" in out
     code, out, _ = said(capsys, "status", "--home", home, "--json")
     assert (code, json.loads(out)["is_halted"]) == (4 if is_halted else 0, is_halted)
+
+
+@pytest.fixture
+def operated():
+    """Return what has a folder's socket answer whatever it is asked with one object; None hears and says nothing."""
+    with ExitStack() as stack:
+
+        def start(home, answer):
+            server = stack.enter_context(closing(socket.socket(socket.AF_UNIX)))
+            server.bind(str(home / "control.sock"))
+            server.listen()
+
+            def serve():
+                line, _ = server.accept()
+                stack.callback(line.close)
+                line.makefile("rb").readline()
+                if answer is not None:
+                    line.sendall(json.dumps({"done": answer}).encode() + b"\n")
+
+            threading.Thread(target=serve, daemon=True).start()
+
+        yield start
+
+
+def test_status_says_who_is_suspended_since_when_by_whom_and_whether_it_validates_still(network, asked, operated, capsys, tmp_path):
+    home, seat = network / "clinic-1", bytes(31) + b"\1"
+    asked(1, 7, rpc_port(home), made="2999-01-01T00:00:00.5Z", seat=seat, seats=[(seat, "clinic-1")])
+    row = {"since_height": 5, "since_s": 1_800_000_000, "entry": 9, "by": None, "commitment": None}
+    suspended = [
+        {"member": "clinic-1", **row},
+        {"member": "hospital-1", **row, "since_height": 6, "entry": 11, "by": "regulator-1", "commitment": "ab" * 32},
+        {"member": "hospital-2", **dict.fromkeys(row)},
+    ]
+    operated(home, {"height": 7, "suspended": suspended})
+    code, out, err = said(capsys, "status", "--home", home)
+    at = "2027-01-15T08:00:00Z"
+    twice = "by the ledger itself: its validator signed two blocks of one height"
+    still = "; it still validates: for a block or two, or for as long as too few would without it"
+    assert (code, err, [line for line in out.splitlines() if line.startswith("suspended: ")]) == (
+        0,
+        "",
+        [
+            f"suspended: clinic-1, since height 5 (entry 9, {at}), {twice}{still}",
+            f"suspended: hospital-1, since height 6 (entry 11, {at}), by regulator-1, which has the reason",
+            "suspended: hospital-2, since before the snapshot with which this copy of the ledger began",
+        ],
+    )
+    (home / "control.sock").unlink()
+    operated(home, {"height": 7, "suspended": suspended})
+    assert json.loads(said(capsys, "status", "--home", home, "--json")[1])["suspended"] == suspended
+
+
+@pytest.mark.parametrize("answer", ["no node", None, {"declined": "the node that runs does not know 'suspended'"}])
+def test_status_of_a_node_that_does_not_say_who_is_suspended_says_all_else(network, asked, operated, capsys, monkeypatch, answer):
+    home = network / "clinic-1"
+    asked(1, 7, rpc_port(home), made="2999-01-01T00:00:00.5Z")
+    monkeypatch.setattr("yilian.cli.network.ANSWER_S_MAX", 0.05)
+    if answer != "no node":
+        operated(home, answer)
+    code, out, err = said(capsys, "status", "--home", home, "--json")
+    facts = json.loads(out)
+    assert (code, err, facts["height"], facts["suspended"]) == (0, "", 7, None)
+
+
+def test_a_node_that_does_not_answer_in_time_is_said(network, operated):
+    home = network / "clinic-1"
+    operated(home, None)
+    with pytest.raises(Unreachable, match=r"^the node that runs does not answer within 0\.05 s$"):
+        operating.asked(home, {"op": "suspended"}, 0.05)
 
 
 def test_status_before_the_first_block_says_how_many_founders_are_here_and_how_many_are_needed(network, asked, capsys):

@@ -101,6 +101,11 @@ def consent_commitment(network: bytes, key: bytes, consent: bytes) -> bytes:
     return mac(key, labels.CONSENT, network, consent)
 
 
+def suspension_commitment(network: bytes, key: bytes, member: str, reason: str) -> bytes:
+    """Return what the ledger holds of why a member was suspended; `key` is fresh, 32 bytes, kept with the reason (ADR-0149)."""
+    return mac(key, labels.SUSPENSION, network, member, reason)
+
+
 def revoked_statement(network: bytes, control_key: bytes, revoked_at_s: int) -> bytes:
     """Return what the grant's control key signs when the wallet tells the holder of a revocation directly."""
     return labelled(labels.REVOKED, network, control_key, revoked_at_s)

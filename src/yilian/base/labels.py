@@ -20,6 +20,7 @@ RECORD = "record"  # one version of a resource
 REFERRAL = "referral"  # ServiceRequest and Task
 RESPONSE = "response"  # body of a release, salted
 REQUEST = "request"  # a request, salted
+SUSPENSION = "suspension"  # why a regulator suspended a member
 # ledger
 TAG = "tag"  # SHA-256 of a grant's n-th entry
 # off-ledger signatures

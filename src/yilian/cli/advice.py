@@ -9,7 +9,7 @@ _ENVELOPE: Final = {
     1: "These bytes are not a transaction as our encoder writes it: build it with this software, and send it unchanged.",
     2: "A transaction's payload may have 64 KiB: say it in several transactions, and keep documents off the ledger.",
     3: "The transaction was made for another network: check which genesis file your node has.",
-    4: "No active member has this node key: check the directory (`yilian show member`), the key may have been rotated.",
+    4: "No active member has this node key: check the directory (`yilian show member`), the member may be suspended, or the key rotated.",
     5: "The signature does not belong to these bytes: they were altered on the way, or signed with another key.",
     6: "The transaction came too late: ask for a new header, approve and submit again at once.",
     7: "A transaction may live one hour at most: check this machine's clock.",
@@ -22,7 +22,7 @@ _ENVELOPE: Final = {
     14: "One key approved twice: leave one of the two out.",
     15: "A transaction takes 16 approvals at most.",
     16: "A field is missing, too many or of the wrong kind; the fact `field` is its number in the contract's README.",
-    17: "The member is suspended and may carry nothing: the regulator's reason is on the ledger.",
+    17: "The member is suspended and may carry nothing: `yilian network suspended` says since when and by whom; a regulator reinstates it.",
     18: "The envelope names another member than the one whose key signed it.",
 }
 _CONSENT: Final = {
@@ -76,7 +76,7 @@ _ANCHOR_REFERRAL: Final = {
 }
 _DIRECTORY: Final = {
     7001: "Only an active member with voting power may propose and vote.",
-    7002: "Only the regulator may do that.",
+    7002: "Only an active member of kind regulator may do that: its operator gives the command at its own node.",
     7003: "There is no such member in the directory.",
     7004: "A member with this id exists, or existed: ids are never given twice.",
     7005: "This key is, or was, another's: make a fresh one.",
@@ -90,8 +90,8 @@ _DIRECTORY: Final = {
     7013: "A credential must end in the future, within the longest time that the directory's README names.",
     7014: "New rules need at least 1,000 blocks of notice after the vote that carries them: choose a later height.",
     7015: "A rules version must be higher than the last one.",
-    7016: "The member or credential is suspended already.",
-    7017: "The member or credential is not suspended.",
+    7016: "The member is suspended already: `yilian network suspended` says since when and by whom.",
+    7017: "The member is not suspended: `yilian network suspended` lists who is.",
     7018: "The network has no parameter of this name.",
     7019: "The value is outside what this parameter allows.",
     7020: "The credential has ended: register a new one.",

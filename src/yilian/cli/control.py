@@ -2,7 +2,7 @@
 
 Socket   `control.sock` in the node's folder (or the region's home), mode 0600: who can connect runs as the same user.
 Talk     one JSON object a line. `{"op": "import", "member": id, "path": folder}` is answered by any number of `{"progress": ...}` and one
-         `{"done": ...}` or `{"no": sentence}`; `{"op": "propose" or "vote", "member": id, ...}` (`voting`) by one of these two.
+         `{"done": ...}` or `{"no": sentence}`; other ops (`voting`, `suspending`) by one of these two.
 """
 
 import asyncio
@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 from yilian.cli.frame import Declined, Unreachable
 
 if TYPE_CHECKING:
-    from yilian.cli.voting import Act
+    import socket
+
+    from yilian.cli.operating import Act
     from yilian.records import ImportCounts, Issue, RecordStore
 
 SOCKET: Final = "control.sock"
@@ -29,7 +31,7 @@ Say = Callable[[dict[str, Any]], None]
 
 @asynccontextmanager
 async def listening(folder: Path, stores: Mapping[str, "RecordStore"], acts: Mapping[str, "Act"] | None = None) -> AsyncIterator[Path]:
-    """Serve the operator's socket in `folder` until the block is left: imports into `stores`, proposals and votes by `acts`."""
+    """Serve the operator's socket in `folder` until the block is left: imports into `stores`, all else by `acts`."""
     path = folder / SOCKET
     path.unlink(missing_ok=True)  # of a process that died: the ledger's lock says that no other one lives
     before = os.umask(0o177)
@@ -59,7 +61,7 @@ async def _converse(
         asked = json.loads(await reader.readline())
         member = str(asked.get("member"))
         store, act = stores.get(member), acts.get(member)
-        if asked.get("op") in ("propose", "vote") and act is not None:
+        if asked.get("op") != "import" and act is not None:
             last: dict[str, Any] = {"done": await act(asked)}
         elif asked.get("op") != "import" or store is None:
             last = {"no": f"there is no member {asked.get('member')!r} here"}
@@ -108,8 +110,8 @@ def _told_of(issue: "Issue") -> str:
     return f"{issue.code}{where}: {issue.diagnostics.rstrip('.')}"  # a sentence of ours: it names elements and rules, and quotes no value
 
 
-def ask(folder: Path, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the answers of the process that listens in `folder`, the last of which is `done`.
+def ask(folder: Path, request: dict[str, Any], wait_s: float | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the answers of the process that listens in `folder`, the last of which is `done`. `wait_s`: how long for each, if not for ever.
 
     Raises   Unreachable, Declined
     """
@@ -120,8 +122,9 @@ def ask(folder: Path, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
             line.connect(str(folder / SOCKET))
         except OSError as error:
             raise Unreachable(f"no running node listens in {folder}: start it, or give the folder of one that is stopped") from error
+        line.settimeout(wait_s)
         line.sendall(json.dumps(request).encode() + b"\n")
-        for answer in line.makefile("rb"):
+        for answer in _lines(line, wait_s):
             said = json.loads(answer)
             if "no" in said:
                 raise Declined(str(said["no"]))
@@ -129,3 +132,10 @@ def ask(folder: Path, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
             if "done" in said:
                 return
     raise Unreachable("the node went away before it was done; what it had stored stays, and importing again stores nothing twice")
+
+
+def _lines(line: "socket.socket", wait_s: float | None) -> Iterator[bytes]:
+    try:
+        yield from line.makefile("rb")
+    except TimeoutError as error:
+        raise Unreachable(f"the node that runs does not answer within {wait_s:g} s") from error

@@ -52,6 +52,8 @@ def _written(file: Path, data: bytes, mode: int) -> None:
     try:
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
             out.write(data)
+            out.flush()
+            os.fsync(out.fileno())  # keys, and what opens a commitment: lost, they cannot be made again
     except FileExistsError as error:
         raise Misused(f"{file} exists already, and is not overwritten") from error
     except OSError as error:

@@ -4,7 +4,10 @@
   yilian network join      seats a member that has its folder and the network's genesis; it begins with a checked snapshot of the others
   yilian network propose   has a running member propose that one is admitted, removed or changed, or a parameter or the rules
   yilian network vote      has a running member vote on that
-  yilian network status    height, how long ago the last block was, peers and validators, of a member that runs here
+  yilian network suspend   has a running regulator suspend a member at once; its reason stays here, the ledger has a commitment to it
+  yilian network reinstate has a running regulator end a suspension, also one that the ledger itself decided for signing twice
+  yilian network suspended who is suspended, since when and by whom; checks a reason against its commitment
+  yilian network status    height, how long ago the last block was, peers, validators, who is suspended, of a member that runs here
   yilian network repair    moves a member's damaged copy of the ledger aside, so that the next start fetches it from the others
 
 members.toml: one [[member]] each with id, kinds, name, endpoint and, if not the default, power (1; 0 follows without validating), host
@@ -17,18 +20,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from yilian.cli import voting
+from yilian.cli import operating, suspending, voting
 from yilian.cli.files import read_bytes, read_passphrase, write_new
 from yilian.cli.founders import ports, read_members
 from yilian.cli.frame import Declined, Misused, Output, Unreachable
 from yilian.cli.ports import require_free
-from yilian.cli.standing import HALTED
+from yilian.cli.standing import HALTED, suspended_lines
 from yilian.cli.standing import lines as standing_lines
 
 if TYPE_CHECKING:
     from yilian.engines import Progress
     from yilian.engines.consortium import Seat, Trust
     from yilian.ledger import Founder
+    from yilian.node import Node
 
 SUMMARY = "found, join, govern, look at or repair a consortium that orders together"
 ENGINE: Final = "consortium"
@@ -41,6 +45,12 @@ _PEER: Final = re.compile(r"[0-9a-f]{40}@[^\s,@/]+:[0-9]{1,5}")
 
 _SEALED: Final = "sealed under the passphrase: every `yilian node run` needs --passphrase-file"
 _UNSEALED: Final = "NOT sealed: give --passphrase-file where others can read this disk, or let each founder run `yilian node seal`"
+ANSWER_S_MAX: Final = 10  # status says what it can: as long as it waits for CometBFT
+
+
+def acting(node: "Node") -> operating.Act:
+    """Return what answers the operator's socket for a node that runs."""
+    return operating.acting(node, {**voting.ANSWERS, **suspending.ANSWERS})
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -68,10 +78,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     repair.add_argument("--home", required=True, type=Path, metavar="DIR", help="the member's data folder; its node must be stopped")
     _begin_from(repair)
     repair.set_defaults(act=_repair)
-    voted = voting.options(acts)
-    for act in voted:
+    decided = [*voting.options(acts), *suspending.options(acts)]
+    for act in decided:
         act.add_argument("--home", required=True, type=Path, metavar="DIR", help="the member's data folder; its node must run")
-    for act in (init, join, status, repair, *voted):
+    for act in (init, join, status, repair, *decided):
         act.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print the same facts as JSON")
 
 
@@ -278,6 +288,7 @@ def _status(options: argparse.Namespace, output: Output) -> None:
     member = read_settings(options.home).id
     said = standing(options.home / LEDGER)
     older = progress_in(options.home / LEDGER)
+    suspended = _suspended(options.home)
     output.answer(
         {
             "member": member,
@@ -290,15 +301,25 @@ def _status(options: argparse.Namespace, output: Output) -> None:
             "refused_snapshot": said.refused or None,
             "is_awaiting_snapshot": said.is_awaiting_snapshot,
             "validators": said.validators,
+            "suspended": suspended,
             "gathered": None if said.gathered is None else asdict(said.gathered),
             "older_entries": None if older is None else _older(older),
         },
         *standing_lines(member, said),
+        *suspended_lines(suspended or [], said.validators),
         *([] if older is None else [f"before its snapshot: {older.entries} of {older.entries_all} entries fetched and proven so far"]),
         *([] if older is None or not older.begun_again else [_begun_again(older)]),
     )
     if said.is_halted:
         raise Unreachable(HALTED)
+
+
+def _suspended(home: Path) -> list[dict[str, Any]] | None:
+    """Return who is suspended, as the node that runs says; None while it does not say."""
+    try:
+        return list(operating.asked(home, {"op": "suspended"}, ANSWER_S_MAX)["suspended"])
+    except (Unreachable, Declined):
+        return None
 
 
 def _older(older: "Progress") -> dict[str, object]:

@@ -233,7 +233,7 @@ def _run(options: argparse.Namespace, output: Output) -> None:
 async def _serve(home: Path, settings: "Settings", genesis: "Genesis", passphrase: str | None, output: Output) -> None:
     import asyncio
 
-    from yilian.cli import control, voting
+    from yilian.cli import control, network
     from yilian.cli.ordering import opening
     from yilian.cli.signals import asked_to_end
     from yilian.node import opened
@@ -243,7 +243,7 @@ async def _serve(home: Path, settings: "Settings", genesis: "Genesis", passphras
         opening(home, settings, genesis) as engine,
         opened(home, engine, passphrase=passphrase) as node,
         serve(node) as serving,
-        control.listening(home, {node.id: node.store}, {node.id: voting.acting(node)}),
+        control.listening(home, {node.id: node.store}, {node.id: network.acting(node)}),
     ):
         chain = engine.read().chain
         output.answer(

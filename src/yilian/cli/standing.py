@@ -1,6 +1,8 @@
 """What `yilian network status` says of a member's part in the consortium: the same facts as sentences."""
 
-from typing import TYPE_CHECKING, Final
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from yilian.engines.consortium import Standing
@@ -40,3 +42,18 @@ def lines(member: str, said: "Standing") -> list[str]:
     elif said.is_awaiting_snapshot:
         told.append(_NO_SNAPSHOT)
     return told
+
+
+def suspended_lines(suspended: Sequence[Mapping[str, Any]], validators: Mapping[str, int] | None = None) -> list[str]:
+    """Return a sentence for each member that is suspended; of one that is among the validators nevertheless, that too."""
+    still = "; it still validates: for a block or two, or for as long as too few would without it"
+    return [f"suspended: {suspended_since(one)}{still if one['member'] in (validators or {}) else ''}" for one in suspended]
+
+
+def suspended_since(one: Mapping[str, Any]) -> str:
+    """Return who was suspended, when and by whom."""
+    if one["since_height"] is None:
+        return f"{one['member']}, since before the snapshot with which this copy of the ledger began"
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(one["since_s"]))
+    by = "the ledger itself: its validator signed two blocks of one height" if one["by"] is None else f"{one['by']}, which has the reason"
+    return f"{one['member']}, since height {one['since_height']} (entry {one['entry']}, {at}), by {by}"

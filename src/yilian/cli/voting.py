@@ -1,23 +1,20 @@
-"""What the members decide together: one member's operator proposes or votes, and its running node signs and carries it.
-
-Through the operator's socket (`control`): the node key is in the process that runs, and whoever reaches that socket is the same user.
-"""
+"""What the members decide together: one member's operator proposes or votes, and its running node signs and carries it."""
 
 import argparse
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from yilian.cli import operating
 from yilian.cli.files import read_bytes
-from yilian.cli.frame import Answered, Declined, Misused, Output, plain
+from yilian.cli.frame import Declined, Misused, Output
 
 if TYPE_CHECKING:
     from yilian.base.kinds import StateView
     from yilian.contracts.directory import Change, Proposal, SetRules
     from yilian.node import Node
 
-Act = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 _DIGITS_MAX: Final = 18  # of any number here: the directory takes none above 2**62
 
 
@@ -40,28 +37,24 @@ def options(acts: "argparse._SubParsersAction[argparse.ArgumentParser]") -> list
     return [propose, vote]
 
 
-def acting(node: "Node") -> Act:
-    """Return what answers the operator's socket for a node that runs."""
+async def _carried(node: "Node", asked: dict[str, Any]) -> dict[str, Any]:
+    """Propose or vote, and return how the proposal then stands.
 
-    async def act(asked: dict[str, Any]) -> dict[str, Any]:
-        from yilian.contracts import directory
-        from yilian.node import NodeRefused, carriage
+    Raises   Declined, Answered
+    """
+    from yilian.contracts import directory
 
-        kind, message = _said(asked)
-        try:
-            if lacking := _lacking(node.engine.read(), message):
-                return {"declined": lacking}
-            transaction = node.carriage.enveloped(node.carriage.header(kind), carriage.act_of(kind, message), [])
-            answer = await node.carriage.submit(transaction)
-        except NodeRefused as no:
-            return {"refused": [int(no.no), no.no.name, plain(no.facts)]}
-        if answer.index is None:
-            return {"refused": [answer.reason, _name(answer.reason), plain(answer.facts)]}
-        proposal = answer.index if asked["op"] == "propose" else int(asked["proposal"])
-        row = directory.proposal(node.engine.read(), proposal)
-        return {"proposal": proposal, "index": answer.index, "height": answer.height, **_stands(row)}
+    kind, message = _said(asked)
+    if lacking := _lacking(node.engine.read(), message):
+        raise Declined(lacking)
+    answer = await operating.entered(node, kind, message)
+    proposal = answer.index if asked["op"] == "propose" else int(asked["proposal"])
+    assert proposal is not None, "what was entered has an index"
+    row = directory.proposal(node.engine.read(), proposal)
+    return {"proposal": proposal, "index": answer.index, "height": answer.height, **_stands(row)}
 
-    return act
+
+ANSWERS: Final[Mapping[str, operating.Answer]] = {"propose": _carried, "vote": _carried}
 
 
 def _stands(row: "Proposal | None") -> dict[str, Any]:
@@ -126,14 +119,8 @@ def _said(asked: dict[str, Any]) -> tuple[str, object]:
     return "directory.propose", directory.propose_change(change)
 
 
-def _name(reason: int) -> str:
-    from yilian.base.refusals import Reason
-
-    return Reason(reason).name
-
-
 def _propose(options: argparse.Namespace, output: Output) -> None:
-    said = _asked(options.home, {"op": "propose", **_change(options)})
+    said = operating.asked(options.home, {"op": "propose", **_change(options)})
     output.answer(said, f"proposal {said['proposal']}: {_outcome(said)}", *_next(said))
 
 
@@ -213,22 +200,8 @@ def _card(file: Path, home: Path) -> bytes:
 
 
 def _vote(options: argparse.Namespace, output: Output) -> None:
-    said = _asked(options.home, {"op": "vote", "proposal": options.proposal, "yes": not options.no})
+    said = operating.asked(options.home, {"op": "vote", "proposal": options.proposal, "yes": not options.no})
     output.answer(said, f"proposal {said['proposal']}: {_outcome(said)}")
-
-
-def _asked(home: Path, request: dict[str, Any]) -> dict[str, Any]:
-    from yilian.cli import control
-    from yilian.node import read_settings
-
-    member = read_settings(home).id
-    *_, last = control.ask(home, {**request, "member": member})
-    done: dict[str, Any] = last["done"]
-    if "declined" in done:
-        raise Declined(str(done["declined"]))
-    if "refused" in done:
-        raise Answered(*done["refused"])
-    return done
 
 
 def _outcome(said: dict[str, Any]) -> str:

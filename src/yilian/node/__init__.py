@@ -4,7 +4,7 @@ Works with   `member` (the node), `settings` (its folder), `journal` and `schema
              `tokens`.
 Does         `enrolment`, `release` (with `right`, `emergency`, `reading`, `offering`, `releases`, `lanes`), `requesting`, `wallets`,
              `ownuse`; `ownreading`, `patientlog`, `notices` (the patient's own view); `receipts`, `anchoring`; `referring` (with
-             `referral_*`, `postbox`, `subscriptions`), `examinations`, `assessing`.
+             `referral_*`, `postbox`, `subscriptions`), `examinations`, `assessing`; `suspensions`.
 Tells        `defects`: our own, in the operator's log, without words.
 Remembers    `aftermath`, `housekeeping`: what must not be forgotten; `older`: what came before this member; `handedkeys`: what may be.
 Modules are doors as well: `from yilian.node import release` names a use case as a regulator would.
@@ -42,6 +42,7 @@ from yilian.node import (
     requesting,
     screening,
     subscriptions,
+    suspensions,
     tokens,
     wallets,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "screening",
     "status_of",
     "subscriptions",
+    "suspensions",
     "tokens",
     "wallets",
     "without_words",
