@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+import queue
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +19,8 @@ from yilian.base.transaction import Header, sign
 from yilian.contracts import anchor, consent
 from yilian.engines import encode_block
 from yilian.engines.cometbft import BinaryMissing, CometBftEngine, NotOrdering, Seat, write_home
+from yilian.engines.cometbft.engine import WAITING_MAX
+from yilian.engines.cometbft.items import Screening
 from yilian.engines.cometbft.process import binary
 from yilian.engines.cometbft.rpc import Rpc
 from yilian.engines.replica import Replica
@@ -59,6 +64,17 @@ def consortium_genesis(names=NAMES, observers=(), started_at_s=None):
     members = [seated(founder(name, KINDS_OF.get(name, ("hospital",)))) for name in names]
     members += [seated(founder(name, KINDS_OF.get(name, ("hospital",)), power=0)) for name in observers]
     return Genesis(int(time.time()) if started_at_s is None else started_at_s, "", tuple(members), PARAMETERS)
+
+
+def engine_on(replica):
+    """The engine's sender and its answers, without a CometBFT under it."""
+    engine = CometBftEngine.__new__(CometBftEngine)
+    engine.replica, engine._guard, engine._pending, engine._due = replica, threading.Lock(), {}, {}
+    engine._is_due, engine._closing = threading.Condition(engine._guard), threading.Event()
+    engine._places, engine._inbox = threading.BoundedSemaphore(WAITING_MAX), queue.SimpleQueue()
+    engine._advanced, engine._bell, engine._last_block_at = threading.Event(), SimpleNamespace(ring=lambda: None), 0.0
+    engine.application = SimpleNamespace(screening=Screening(replica.genesis.network_id, replica.keys()))
+    return engine
 
 
 class Consortium:

@@ -1,21 +1,17 @@
 """A copy that began with a snapshot, and lacks what came before it, does not say of a transaction that it never was entered."""
 
 import asyncio
-import queue
 import random
-import threading
 from types import SimpleNamespace
 
 import pytest
 
-from tests.consortium import NAMES, consortium_genesis
+from tests.consortium import NAMES, consortium_genesis, engine_on
 from tests.ledgers import told
 from tests.sim.story import Story
 from yilian.base.refusals import Reason
 from yilian.base.transaction import parse
 from yilian.engines import BeginningMissing
-from yilian.engines.cometbft.engine import CometBftEngine
-from yilian.engines.cometbft.items import Screening
 from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.replica import Replica
 from yilian.engines.waiters import Waiter
@@ -105,16 +101,6 @@ def test_a_strangers_key_that_may_have_been_a_members_is_not_refused_while_the_b
         except NodeRefused as no:
             said = no.no
         assert said == expected
-
-
-def engine_on(replica):
-    """The engine's sender and its answers, without a CometBFT under it."""
-    engine = CometBftEngine.__new__(CometBftEngine)
-    engine.replica, engine._guard, engine._pending = replica, threading.Lock(), {}
-    engine._places, engine._inbox = threading.BoundedSemaphore(8), queue.SimpleQueue()
-    engine._advanced, engine._bell, engine._last_block_at = threading.Event(), SimpleNamespace(ring=lambda: None), 0.0
-    engine.application = SimpleNamespace(screening=Screening(replica.genesis.network_id, replica.keys()))
-    return engine
 
 
 def said_by(replica, data, later_s, carried):

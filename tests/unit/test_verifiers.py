@@ -1,4 +1,4 @@
-"""What becomes of the verifying threads when something is wrong with them or with the machine: nobody waits for ever, and none is missed."""
+"""What becomes of the verifying threads when something is wrong with them or the machine: nobody waits for ever, and none is missed."""
 
 import subprocess
 import threading

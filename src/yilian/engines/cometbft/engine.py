@@ -18,8 +18,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 from yilian.base.refusals import Reason, Refused
 from yilian.base.transaction import transaction_id
@@ -48,8 +49,6 @@ PATIENCE_S = 5.0  # design 02: with no answer in 5 s one approves again with ano
 RETRY_S = 0.1  # between two looks at a CometBFT that is starting
 ITEM_OVERHEAD_BYTES = 8  # of CBOR in a batch: the array's head, and for each transaction at most five bytes
 
-ItemT = TypeVar("ItemT")
-
 
 @dataclass(slots=True)
 class _Pending:
@@ -77,10 +76,10 @@ class CometBftEngine(Served):
         self._is_batching = is_batching
         self._places = threading.BoundedSemaphore(WAITING_MAX)
         self._inbox: queue.SimpleQueue[Waiter | None] = queue.SimpleQueue()  # to the door
-        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # from the door to the sender
         self._guard = threading.Lock()
         self._pending: dict[bytes, _Pending] = {}
-        self._again = threading.Event()  # CometBFT began anew: what is pending must be sent again
+        self._due: dict[bytes, bytes] = {}  # of what is pending: what the sender has not handed to the CometBFT that runs
+        self._is_due = threading.Condition(self._guard)
         self._closing = threading.Event()
         self._ending = threading.Lock()
         self._is_closed = False
@@ -151,8 +150,7 @@ class CometBftEngine(Served):
                 self._end()
 
     def _end(self) -> None:
-        self._closing.set()
-        self._inbox.put(None)
+        self._shut()
         self.process.end()
         self._server.close()
         self._snapshots.close()
@@ -168,16 +166,24 @@ class CometBftEngine(Served):
     def _fail(self, error: BaseException) -> None:
         """Stop for good: nothing goes on after a defect or a broken disk."""
         self._stop(error)
+        self._shut()
+        self.process.let_go()
+
+    def _shut(self) -> None:
+        """Let door, sender and watch come to their ends."""
         self._closing.set()
         self._inbox.put(None)
-        self._outbox.put(None)  # the door may be what failed
-        self.process.let_go()
+        with self._is_due:
+            self._is_due.notify_all()
 
     def _renew(self) -> None:
         self.process.renew()
 
     def _begun(self) -> None:
-        self._again.set()
+        """Hear that CometBFT began anew, with an empty mempool: all that is pending is to be sent again."""
+        with self._is_due:
+            self._due = {id_: one.data for id_, one in self._pending.items()}
+            self._is_due.notify_all()
 
     def _committed(self, block: Block) -> None:
         """Answer who waited for this block, and who can no longer be in any: block time is past its transaction's `exp`."""
@@ -186,18 +192,23 @@ class CometBftEngine(Served):
         answers: list[Answer] = []
         with self._guard:
             for result in block.results:
-                one = self._pending.pop(result.id, None)
+                one = self._taken_off(result.id)
                 if one is not None:
                     said = sure(answer_of(block, result), is_beginning_missing=one.is_beginning_missing)
                     answers.extend((waiter, said) for waiter in one.waiters)
             for id_, one in [(id_, one) for id_, one in self._pending.items() if one.exp_s <= now_s]:
-                del self._pending[id_]
+                self._taken_off(id_)
                 expired = Committed(id_, None, None, block.time_ms, int(Reason.EXPIRED), {"exp_s": one.exp_s})
                 late = sure(expired, is_beginning_missing=one.is_beginning_missing)
                 answers.extend((waiter, late) for waiter in one.waiters)
         self._answer(answers)
         self._advanced.set()
         self._bell.ring()
+
+    def _taken_off(self, id_: bytes) -> _Pending | None:
+        """Return what is on its way under an id and is so no longer: nor is it sent any more. Whoever asks holds the lock."""
+        self._due.pop(id_, None)
+        return self._pending.pop(id_, None)
 
     def _answer(self, answers: Sequence[Answer]) -> None:
         """Answer, and free the places. A caller that gave up kept its place till here: what it left was work all the same."""
@@ -215,17 +226,26 @@ class CometBftEngine(Served):
             self._fail(error)
 
     def _enter_next(self) -> bool:
-        """Gather what has arrived, and pass on what is to be sent; say whether more may come."""
+        """Gather what has arrived, and let in what is to be sent; say whether more may come."""
         group: list[Waiter] = []
-        is_open = _gather(self._inbox, group)
-        for data in self._enter(group):
-            self._outbox.put(data)
-        if not is_open:
-            self._outbox.put(None)
+        is_open = self._gather(group)
+        self._enter(group)
         return is_open
 
-    def _enter(self, group: Sequence[Waiter]) -> list[bytes]:
-        """Return what is to be sent: what holds, is not on its way and is not final. The rest is answered or waits with its twin."""
+    def _gather(self, group: list[Waiter]) -> bool:
+        """Add to `group` what is there, or else wait a moment for the next; say whether more may come."""
+        while len(group) < CALL_TRANSACTIONS_MAX:
+            try:
+                waiter = self._inbox.get_nowait() if group else self._inbox.get(timeout=1.0)
+            except queue.Empty:
+                return True
+            if waiter is None:
+                return False
+            group.append(waiter)
+        return True
+
+    def _enter(self, group: Sequence[Waiter]) -> None:
+        """Let the sender have what holds, is not on its way and is not final. The rest is answered or waits with its twin."""
         fresh: dict[bytes, bytes] = {}
         answers: list[Answer] = []
         is_missing = self.replica.missing > 0  # before the copy is searched
@@ -244,11 +264,13 @@ class CometBftEngine(Served):
         for id_, said in self.replica.find(list(fresh)).items():
             del fresh[id_]
             with self._guard:
-                one = self._pending.pop(id_, None)
+                one = self._taken_off(id_)
             answer_ = sure(said, is_beginning_missing=is_missing)
             answers.extend((waiter, answer_) for waiter in (one.waiters if one is not None else ()))
         self._answer(answers)
-        return list(fresh.values())
+        with self._is_due:
+            self._due |= {id_: data for id_, data in fresh.items() if id_ in self._pending}
+            self._is_due.notify_all()
 
     def _at_the_door(self, data: bytes, no: Refused) -> Committed | BeginningMissing:
         id_, is_missing = transaction_id(data), self.replica.missing > 0
@@ -259,15 +281,12 @@ class CometBftEngine(Served):
     # -- the sender's thread
 
     def _send_next(self) -> bool:
-        """Hand over what has come from the door; say whether more may come."""
-        transactions: list[bytes] = []
-        is_open = _gather(self._outbox, transactions)
-        if self._again.is_set():
-            self._again.clear()
-            with self._guard:
-                transactions = [one.data for one in self._pending.values()]  # what came from the door just now is among them
+        """Hand over what is due, or else wait a moment for it; say whether more may come."""
+        with self._is_due:
+            self._is_due.wait_for(lambda: self._due or self._closing.is_set(), 1.0)
+            transactions = [self._due.pop(id_) for id_ in list(islice(self._due, CALL_TRANSACTIONS_MAX))]
         self._hand_over(transactions)
-        return is_open
+        return not self._closing.is_set()
 
     def _hand_over(self, transactions: Sequence[bytes]) -> None:
         items = _batches(transactions) if self._is_batching else [[data] for data in transactions]
@@ -314,7 +333,7 @@ class CometBftEngine(Served):
                 self._renew()
             with self._guard:
                 late = [id_ for id_, one in self._pending.items() if now - one.since >= PATIENCE_S]
-                waiters = [waiter for id_ in late for waiter in self._pending.pop(id_).waiters]
+                waiters = [waiter for id_ in late for one in [self._taken_off(id_)] if one is not None for waiter in one.waiters]
             self._answer([(waiter, NotOrdering(since_s)) for waiter in waiters])
 
 
@@ -323,19 +342,6 @@ def why_not_ready(height: int, since_s: int) -> str:
     if height == 0:
         return "this copy has no block yet: `yilian network status` says what it waits for"
     return f"no block for {since_s} s: a third of the votes or more cannot be reached" if since_s >= HALTED_S else ""
-
-
-def _gather(line: queue.SimpleQueue[ItemT | None], group: list[ItemT]) -> bool:
-    """Add to `group` what stands in line, or else wait a moment for the next; say whether more may come."""
-    while len(group) < CALL_TRANSACTIONS_MAX:
-        try:
-            item = line.get_nowait() if group else line.get(timeout=1.0)
-        except queue.Empty:
-            return True
-        if item is None:
-            return False
-        group.append(item)
-    return True
 
 
 def _now_ms() -> int:

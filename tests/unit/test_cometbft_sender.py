@@ -1,0 +1,80 @@
+"""From the door to the mempool: what is pending reaches each CometBFT that begins, and what is answered reaches none."""
+
+import asyncio
+import random
+
+import pytest
+
+from tests.consortium import NAMES, consortium_genesis, engine_on
+from tests.sim.story import Story
+from yilian.engines.cometbft.engine import CALL_TRANSACTIONS_MAX
+from yilian.engines.replica import Replica
+from yilian.engines.waiters import Waiter
+
+LATER_S = 100_000  # when every `exp` is past
+
+
+@pytest.fixture
+def replica(tmp_path):
+    copy = Replica.open(tmp_path / "ledger", consortium_genesis(), is_durable=False)
+    yield copy
+    copy.close()
+
+
+@pytest.fixture
+def ticks(replica):
+    story = Story(replica.genesis.network_id, NAMES, random.Random(1))
+    return [story.tick(replica.genesis.started_at_s) for _ in range(CALL_TRANSACTIONS_MAX + 4)]
+
+
+@pytest.fixture
+async def engine(replica):
+    made = engine_on(replica)
+    made.sent = []
+    made._hand_over = made.sent.append
+    yield made
+    made.application.screening.close()
+
+
+def enter(engine, transactions):
+    for _ in transactions:
+        assert engine._places.acquire(blocking=False)
+    waiters = [Waiter(data, asyncio.get_running_loop()) for data in transactions]
+    for n in range(0, len(waiters), CALL_TRANSACTIONS_MAX):
+        engine._enter(waiters[n : n + CALL_TRANSACTIONS_MAX])
+
+
+async def test_a_call_holds_no_more_than_is_said_and_each_goes_once_in_its_order(engine, ticks):
+    enter(engine, ticks)
+    assert engine._send_next()
+    assert engine._send_next()
+    assert engine.sent == [ticks[:CALL_TRANSACTIONS_MAX], ticks[CALL_TRANSACTIONS_MAX:]]
+    assert not engine._due
+
+
+async def test_all_that_is_pending_goes_to_a_cometbft_that_begins_anew_and_nothing_that_was_answered(engine, replica, ticks):
+    enter(engine, ticks[:3])
+    engine._send_next()
+    engine._committed(replica.advance(replica.chain.time_ms, ticks[:1]))
+    enter(engine, ticks[3:4])
+    engine._begun()
+    engine._send_next()
+    assert engine.sent == [ticks[:3], ticks[1:4]]
+
+
+async def test_what_is_answered_while_the_mempool_has_no_room_is_neither_kept_nor_sent(engine, replica, ticks):
+    enter(engine, ticks[:4])
+    engine._committed(replica.advance(replica.chain.time_ms, ticks[:1]))
+    assert list(engine._due.values()) == ticks[1:4]
+    engine._committed(replica.advance(replica.chain.time_ms + LATER_S * 1_000, []))
+    assert (engine._due, engine._pending) == ({}, {})
+    engine._shut()
+    assert not engine._send_next()
+    assert engine.sent == [[]]
+
+
+async def test_what_is_final_already_is_answered_and_not_sent(engine, replica, ticks):
+    replica.advance(replica.chain.time_ms, ticks[:1])
+    enter(engine, ticks[:2])
+    engine._send_next()
+    assert engine.sent == [ticks[1:2]]
