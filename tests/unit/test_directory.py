@@ -244,6 +244,20 @@ def test_whose_validator_signed_twice_is_suspended_by_its_address_alone():
     assert directory.equivocation_writes(view, address) is None  # suspended already
 
 
+def test_where_the_only_regulator_signed_twice_the_members_admit_another_that_reinstates_it():
+    regulator = member("r", 1, "regulator", consensus_key=key("r consensus"))
+    view = network(member("a"), member("b"), member("c"), regulator)
+    view.take(directory.equivocation_writes(view, sha256(key("r consensus")).digest()[:20])[1])
+    assert no(view, "directory.reinstate", directory.Reinstate("r"), "r") == (Reason.NOT_THE_REGULATOR, {})
+    keys = (key("s node"), SEALING, key("s receipt"), None)
+    second = directory.propose_change(directory.Admit("s", ["regulator"], "a second", "http://s", *keys, 0))
+    do(view, "directory.propose", second, "a")
+    for name in ("b", "c"):
+        do(view, "directory.vote", directory.Vote(INDEX, yes=True), name)
+    do(view, "directory.reinstate", directory.Reinstate("r"), "s")
+    assert directory.member(view, "r") == regulator
+
+
 # a member's address
 
 
