@@ -1,6 +1,7 @@
 """A validator's key runs in two processes, the usual way to sign twice: its own signatures convict it, before the eyes of everybody."""
 
 import asyncio
+import json
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.consortium import free_ports, needs_cometbft, within
 from yilian.base.codec import decode
+from yilian.cli import control, main, network
 from yilian.contracts import directory
 from yilian.engines.cometbft import CometBftEngine, Rpc, write_home
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
@@ -71,6 +73,26 @@ async def entered(region, member, kind, message):
     return answer
 
 
+async def commanded(region, capsys, *words):
+    """Run `yilian network` at the regulator, whose node answers the operator's socket meanwhile; return what it prints."""
+    folder, node = region.founded.folders["regulator-1"], region.nodes["regulator-1"]
+    async with control.listening(folder, {}, {node.id: network.acting(node)}):
+        capsys.readouterr()
+        code = await asyncio.to_thread(main, ["network", *words, "--home", str(folder), "--json"])
+    said = capsys.readouterr()
+    assert (code, said.err) == (0, "")
+    return json.loads(said.out)
+
+
+async def reinstated(region, capsys, index):
+    """Have the regulator's operator see who was convicted by which entry, and reinstate it; return once every copy has that."""
+    stands = await commanded(region, capsys, "status")
+    assert [(one["member"], one["entry"], one["by"]) for one in stands["suspended"]] == [(GUILTY, index, None)]
+    assert tuple(stands["validators"]) == HONEST
+    height = (await commanded(region, capsys, "reinstate", GUILTY))["height"]
+    await asyncio.gather(*[engine.reached(height) for engine in region.engines.values()])
+
+
 def convictions(engine):
     """Return (index, member) of each leaf by which the ledger suspended a validator."""
     found, size = [], 0
@@ -81,7 +103,7 @@ def convictions(engine):
     return [(index, said[2]) for index, said in found if said[0] == "equivocation"]
 
 
-async def test_a_validator_whose_key_runs_twice_is_convicted_suspended_and_unseated_and_its_word_is_refused(tmp_path):
+async def test_a_validator_whose_key_runs_twice_is_convicted_suspended_and_unseated_and_its_word_is_refused(tmp_path, capsys):
     ordering = Ordering(validating(4, 3).seats, apart)
     async with running(tmp_path / "region", 3, choose_ports(None), ordering) as region:
         early = await within(registered(region, "early"))
@@ -123,7 +145,7 @@ async def test_a_validator_whose_key_runs_twice_is_convicted_suspended_and_unsea
         with pytest.raises(NotProven, match=f"entry {late.index}: the receipt of {GUILTY} is refused: it was suspended by then"):
             verify(Export(export.genesis, (*export.items[:-1], with_it)).encoded())
 
-        await within(entered(region, "regulator-1", "directory.reinstate", directory.Reinstate(GUILTY)))
+        await within(reinstated(region, capsys, index))
         again = await within(registered(region, "again", "clinic-1"))
         whole = (await receipts.export(clinic, [again.index])).encoded()
         report = verify(whole, network=region.network)
