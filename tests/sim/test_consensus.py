@@ -32,7 +32,8 @@ def test_what_was_worked_out_ahead_is_used_and_what_lost_is_not(tmp_path, monkey
     taken, take = [], Ahead.take
 
     def noted(self, proposal):
-        seen, found = self._proposal, take(self, proposal)
+        last, found = self._last, take(self, proposal)
+        seen = None if last is None else last[0]
         taken.append((seen is None, seen == proposal, found is not None))
         return found
 
@@ -129,7 +130,7 @@ class TakesWhateverWasWorkedOut(Application):
     """Executes the last proposal that it saw, whichever was decided."""
 
     def finalize_block(self, asked):
-        seen = self._ahead._proposal
+        seen = None if self._ahead._last is None else self._ahead._last[0]
         if seen is not None and seen.header.height == asked.height:
             asked.time.FromMilliseconds(seen.header.time_ms)
             del asked.txs[:]
