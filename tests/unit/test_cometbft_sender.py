@@ -2,12 +2,14 @@
 
 import asyncio
 import random
+import time
+from types import SimpleNamespace
 
 import pytest
 
 from tests.consortium import NAMES, consortium_genesis, engine_on
 from tests.sim.story import Story
-from yilian.engines.cometbft.engine import CALL_TRANSACTIONS_MAX
+from yilian.engines.cometbft.engine import CALL_TRANSACTIONS_MAX, HALTED_S
 from yilian.engines.replica import Replica
 from yilian.engines.waiters import Waiter
 
@@ -78,3 +80,12 @@ async def test_what_is_final_already_is_answered_and_not_sent(engine, replica, t
     enter(engine, ticks[:2])
     engine._send_next()
     assert engine.sent == [ticks[1:2]]
+
+
+async def test_a_defect_of_the_watch_for_halts_is_told_and_not_lost_with_its_thread(engine):
+    told = []
+    engine._closing = SimpleNamespace(wait=lambda _: False)  # its second is over
+    engine._last_block_at, engine.process = time.monotonic() - HALTED_S, SimpleNamespace(failure=lambda: 1 // 0)
+    engine._fail = told.append
+    engine._guarded(engine._notice_halt)
+    assert [type(error) for error in told] == [ZeroDivisionError]

@@ -98,9 +98,8 @@ class CometBftEngine(Served):
             self._server.close()
             self.application.close()
             raise
-        loops = {"yilian-door": self._enter_next, "yilian-sender": self._send_next}
+        loops = {"yilian-door": self._enter_next, "yilian-sender": self._send_next, "yilian-halts": self._notice_halt}
         self._threads = [threading.Thread(target=self._guarded, args=(loop,), name=name, daemon=True) for name, loop in loops.items()]
-        self._threads.append(threading.Thread(target=self._notice_halts, name="yilian-halts", daemon=True))
         self.process.start()
         for thread in self._threads:
             thread.start()
@@ -318,23 +317,26 @@ class CometBftEngine(Served):
         finally:
             client.close()
 
-    def _notice_halts(self) -> None:
-        while not self._closing.wait(1.0):
-            now = time.monotonic()
-            since_s = int(now - self._last_block_at)
-            if since_s < HALTED_S:
-                self._redial.end()
-                continue
-            failure = self.process.failure()
-            if failure is not None:
-                self._fail(failure)
-                return
-            if self._ports.named and self._redial.may_be_due(now) and self._redial.is_due(now, self._peers()):
-                self._renew()
-            with self._guard:
-                late = [id_ for id_, one in self._pending.items() if now - one.since >= PATIENCE_S]
-                waiters = [waiter for id_ in late for one in [self._taken_off(id_)] if one is not None for waiter in one.waiters]
-            self._answer([(waiter, NotOrdering(since_s)) for waiter in waiters])
+    def _notice_halt(self) -> bool:
+        """Look, after a second, whether the network makes blocks; say whether to look again."""
+        if self._closing.wait(1.0):
+            return False
+        now = time.monotonic()
+        since_s = int(now - self._last_block_at)
+        if since_s < HALTED_S:
+            self._redial.end()
+            return True
+        failure = self.process.failure()
+        if failure is not None:
+            self._fail(failure)
+            return False
+        if self._ports.named and self._redial.may_be_due(now) and self._redial.is_due(now, self._peers()):
+            self._renew()
+        with self._guard:
+            late = [id_ for id_, one in self._pending.items() if now - one.since >= PATIENCE_S]
+            waiters = [waiter for id_ in late for one in [self._taken_off(id_)] if one is not None for waiter in one.waiters]
+        self._answer([(waiter, NotOrdering(since_s)) for waiter in waiters])
+        return True
 
 
 def why_not_ready(height: int, since_s: int) -> str:
