@@ -46,7 +46,8 @@ def phrases(tmp_path):
     for name in ("first", "second", "wrong"):
         (tmp_path / name).write_text(f"{name} passphrase\n")
     (tmp_path / "none").write_text("\n")
-    return {name: tmp_path / name for name in ("first", "second", "wrong", "none")}
+    (tmp_path / "bytes").write_bytes(bytes(range(0xA0, 0xC0)))
+    return {name: tmp_path / name for name in ("first", "second", "wrong", "none", "bytes")}
 
 
 @pytest.fixture
@@ -94,6 +95,8 @@ def test_a_wrong_passphrase_a_missing_and_an_unasked_one_change_nothing(home, yi
     unasked = "unreachable: home/member.seed is not sealed, but a passphrase was given: leave it out\n"
     assert declined("--passphrase-file", phrases["wrong"], *new) == (4, unasked)
     assert declined("--new-passphrase-file", phrases["none"]) == (2, "usage: none has no passphrase in its first line\n")
+    no_text = "usage: the first line of bytes is not text in UTF-8: choose a passphrase that can be written down\n"
+    assert declined("--new-passphrase-file", phrases["bytes"]) == (2, no_text)
     assert yilian("seal", "--new-passphrase-file", phrases["first"])[0] == 0
     assert declined(*new) == (4, "unreachable: home/member.seed is sealed: give the passphrase\n")
     assert declined("--passphrase-file", phrases["wrong"], *new) == (4, "unreachable: the passphrase does not open home/member.seed\n")

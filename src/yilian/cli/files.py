@@ -2,8 +2,11 @@
 
 import os
 from pathlib import Path
+from typing import Final
 
 from yilian.cli.frame import Misused, Unreachable
+
+UNREADABLE: Final = "\N{REPLACEMENT CHARACTER}"  # stands for each byte that is no text
 
 
 def read_bytes(file: Path) -> bytes:
@@ -30,6 +33,17 @@ def read_passphrase(file: Path) -> str:
     if not lines or not lines[0]:
         raise Misused(f"{file} has no passphrase in its first line")
     return lines[0]
+
+
+def read_new_passphrase(file: Path) -> str:
+    """Return the passphrase under which something is to be sealed.
+
+    Raises   Misused, if there is none, or not of text: of other bytes only their number would count; Unreachable, if it cannot be read
+    """
+    passphrase = read_passphrase(file)
+    if UNREADABLE in passphrase:
+        raise Misused(f"the first line of {file} is not text in UTF-8: choose a passphrase that can be written down")
+    return passphrase
 
 
 def write_new(file: Path, data: bytes) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from yilian.cli import operating, suspending, voting
-from yilian.cli.files import read_bytes, read_passphrase, write_new
+from yilian.cli.files import read_bytes, read_new_passphrase, write_new
 from yilian.cli.founders import ports, read_members
 from yilian.cli.frame import Declined, Misused, Output, Unreachable
 from yilian.cli.ports import require_free
@@ -119,7 +119,7 @@ def _init(options: argparse.Namespace, output: Output) -> None:
     from yilian.node import join
 
     rows, parameters = read_members(options.members)
-    passphrase = None if options.passphrase_file is None else read_passphrase(options.passphrase_file)
+    passphrase = None if options.passphrase_file is None else read_new_passphrase(options.passphrase_file)
     seats = [_seat(row, number) for number, row in enumerate(rows)]
     if options.out.exists():
         raise Misused(f"{options.out} is there already, and keys are never overwritten: choose another folder")

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from yilian.cli.files import read_bytes, read_passphrase, write_new
+from yilian.cli.files import read_bytes, read_new_passphrase, read_passphrase, write_new
 from yilian.cli.frame import Declined, Misused, Output, Unreachable, counted_as
 from yilian.cli.progress import Bar
 
@@ -117,7 +117,7 @@ def _init(options: argparse.Namespace, output: Output) -> None:
         options.tls_certificate,
         options.tls_key,
     )
-    passphrase = _passphrase(options)
+    passphrase = None if options.passphrase_file is None else read_new_passphrase(options.passphrase_file)
     try:
         founder = found(
             options.home, settings, kinds=tuple(sorted(options.kind)), name=options.name, power=options.power, passphrase=passphrase
@@ -305,7 +305,7 @@ def _seal(options: argparse.Namespace, output: Output) -> None:
     from yilian.vault import SEED_FILE, Vault
 
     member, ledger, seed = read_settings(options.home).id, options.home / LEDGER, options.home / SEED_FILE
-    new, old = read_passphrase(options.new_passphrase_file), _passphrase(options)
+    new, old = read_new_passphrase(options.new_passphrase_file), _passphrase(options)
     with ExitStack() as held:
         if (ledger / LOCK).exists():  # a node that starts has this before it opens its keys
             held.enter_context(hold(ledger))
