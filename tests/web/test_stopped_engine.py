@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from tests.release_worlds import HOLDER, ward
 from yilian.engines import EngineStopped
+from yilian.engines.cometbft.faults import ConsensusFailed, KeepsDying
 from yilian.engines.faults import StoreCorrupt
 from yilian.web.application import application
 from yilian.web.following import _frames
@@ -66,6 +67,17 @@ async def test_a_stream_of_blocks_that_began_ends_where_the_engine_stops(here):
     assert len(await anext(frames)) > 4
     here.running.engine._stop(DAMAGED)
     assert [frame async for frame in frames] == []
+
+
+LOG = Path("/srv/yilian/ledger/cometbft.log")
+SAID = "open /srv/yilian/ledger/validator/data: permission denied"
+
+
+@pytest.mark.parametrize("stopped", [KeepsDying(1, LOG, SAID), ConsensusFailed(LOG, SAID), DAMAGED], ids=lambda each: type(each).__name__)
+def test_no_sentence_says_where_files_lie_nor_does_what_it_quotes(stopped):
+    assert "/srv/yilian" in str(stopped)
+    assert "/srv" not in stopped.without_path()
+    assert stopped.path.name in stopped.without_path()
 
 
 def test_a_sentence_that_names_no_file_is_told_as_it_is():

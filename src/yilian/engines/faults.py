@@ -20,8 +20,10 @@ class EngineStopped(RuntimeError):
     path: Path | None = None  # of the file or folder that the text names, if it names one
 
     def without_path(self) -> str:
-        """Return the text for those whom our folders do not concern: what it names is named without where it lies."""
-        return str(self) if self.path is None else str(self).replace(str(self.path), self.path.name)
+        """Return the text for those whom our folders do not concern: what it names is named without where it lies, and so is what a quoted
+        program says of the same folder.
+        """
+        return str(self) if self.path is None else str(self).replace(f"{self.path.parent}/", "")
 
 
 class EngineClosed(EngineStopped):

@@ -73,6 +73,7 @@ class ConsensusFailed(EngineStopped):
 
     def __init__(self, log: Path, said: str) -> None:
         """Quote it."""
+        self.path = log
         super().__init__(
             f"CometBFT gave up its part in the consensus ({said}): the whole is in {log}. Free the disk if it is full, then start again; "
             "if it comes back, run `yilian network repair`"
@@ -119,6 +120,7 @@ class KeepsDying(EngineStopped):
 
     def __init__(self, status: int, log: Path, last: str) -> None:
         """Quote its last line."""
+        self.path = log
         super().__init__(
             f"CometBFT ended {status} again and again right after its start; its last line in {log} is: {last}. "
             "If that speaks of its own files, stop the node and run `yilian network repair`"
