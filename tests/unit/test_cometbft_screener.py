@@ -1,7 +1,10 @@
 """Who needs the verdicts on many transactions now gets what `ledger.screen` says of each, wherever it was found out."""
 
+import os
 import random
+import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -87,6 +90,19 @@ def test_a_process_that_is_killed_costs_no_verdict(screener, genesis, keys, batc
     for process in screener._verifiers._processes:
         process.child.kill()
     assert same(screener.screen_all(batch)) == same(screen_all(genesis.network_id, keys, batch))
+
+
+def test_a_process_that_stands_still_holds_up_neither_who_asks_nor_the_end(genesis, keys, batch, monkeypatch):
+    screener = Screener(genesis.network_id, lambda: keys, 1)
+    monkeypatch.setattr("yilian.engines.cometbft.screener.PATIENCE_S", 0.1)
+    monkeypatch.setattr("yilian.engines.verifiers.END_S_MAX", 0.1)
+    until_a_process_is_ready(screener, batch)
+    os.kill(screener._verifiers._processes[0].child.pid, signal.SIGSTOP)
+    asked = ThreadPoolExecutor().submit(screener.screen_all, batch)
+    assert same(asked.result(PATIENCE_S)) == same(screen_all(genesis.network_id, keys, batch))
+    until_a_process_is_ready(screener, batch)  # another
+    os.kill(screener._verifiers._processes[0].child.pid, signal.SIGSTOP)
+    ThreadPoolExecutor().submit(screener.close).result(PATIENCE_S)
 
 
 def test_a_defect_while_verifying_is_told_to_whoever_asks(genesis, batch):

@@ -23,6 +23,7 @@ BATCH_MAX = 128  # transactions: about 10 ms of one core
 INLINE_MAX = 4  # as many signatures take about as long as the way to a process and back
 AHEAD_MAX = 2  # batches with one process: the next one lies ready when it answers
 PROCESSES_MAX = 3  # one writer keeps about three verifying processes busy
+END_S_MAX = 5.0  # for a process to end once nothing more can come; it takes milliseconds
 STARTS_MAX = 3  # a process that keeps dying is not started for ever; the node goes on without it
 
 
@@ -99,7 +100,18 @@ class Verifiers(Generic[ItemT]):
             with contextlib.suppress(BrokenPipeError):  # it died just now: its receiver judges here what it had
                 each.sink.close()
         for thread in self._threads[1:]:
+            thread.join(END_S_MAX)
+        for each in processes:
+            each.child.kill()  # which stands still: nothing else is still there
+        for thread in self._threads[1:]:
             thread.join()
+
+    def hurry(self) -> None:
+        """End the processes that have something to judge, which is then judged here: somebody waits for longer than it can take."""
+        with self._changed:
+            for each in self._processes:
+                if each.batches:
+                    each.child.kill()
 
     def _guarded(self, run: Callable[..., None], *args: object) -> None:
         try:

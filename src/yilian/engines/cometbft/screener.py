@@ -14,6 +14,7 @@ from yilian.engines.packing import Verdict
 from yilian.engines.verifiers import Verifiers
 from yilian.ledger import KeyTable, screen_all
 
+PATIENCE_S = 5.0  # a full block takes a fifth of a second: a process that stands still (stopped, starved) must not hold up the consensus
 FEW_MAX = 16  # about 1 ms of a core: not worth a process, which a quiet member then does not have
 
 
@@ -60,7 +61,8 @@ class Screener:
                 asked.done.set()
         for data in batch:
             self._verifiers.put(_One(data, asked))
-        asked.done.wait()
+        while not asked.done.wait(PATIENCE_S):
+            self._verifiers.hurry()
         with self._guard:
             del self._open[id(asked)]
             if len(asked.said) < len(batch):
