@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from contextlib import AsyncExitStack
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.alliance_worlds import alliance
 from yilian import ledger
 from yilian.cli import control, main, network
+from yilian.cli.frame import Declined
 from yilian.contracts import directory
 
 MEMBERS = ("clinic-1", "hospital-1", "regulator-1")
@@ -132,6 +134,41 @@ async def test_three_members_set_a_parameter(here):
     assert (code, err.splitlines()[0]) == (3, "refused 7019 PARAMETER_OUT_OF_RANGE(value=0, least=1, most=1000)")
 
 
+SEAT_KEY = bytes.fromhex("5a" * 32)
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        (("--power", "hospital-1=4"), directory.SetPower("hospital-1", 4)),
+        (("--seat-key", f"hospital-1={SEAT_KEY.hex()}"), directory.Rotate("hospital-1", int(directory.KeyUse.CONSENSUS), SEAT_KEY)),
+        (("--remove", "hospital-1"), directory.Remove("hospital-1")),
+    ],
+)
+async def test_a_proposal_is_about_the_member_that_was_named_and_not_about_who_proposes(here, words, change):
+    said = await here.facts("clinic-1", "propose", *words)
+    row = directory.proposal(here.state, said["proposal"])
+    assert (directory.change_of(row.change, row.details), row.yes) == (change, ("clinic-1",))
+
+
+@pytest.mark.parametrize("words", [("--power", "nobody=4"), ("--seat-key", f"nobody={SEAT_KEY.hex()}"), ("--remove", "nobody")])
+async def test_nothing_is_proposed_of_a_member_that_is_none(here, words):
+    code, _, err = await here.said("clinic-1", "propose", *words)
+    assert (code, err.splitlines()[0]) == (3, "refused 7003 NO_SUCH_MEMBER(member=nobody)")
+
+
+async def test_a_defect_is_answered_under_the_number_that_stands_in_the_log_and_nobody_waits_for_ever(here, tmp_path, caplog):
+    async def act(asked):
+        raise OverflowError(asked["words"])
+
+    async with control.listening(tmp_path, {}, {"clinic-1": act}):
+        with pytest.raises(Declined) as no:
+            await asyncio.to_thread(lambda: list(control.ask(tmp_path, {"op": "vote", "member": "clinic-1", "words": "of a record"})))
+    case = re.fullmatch(r"the node that runs failed at this, .*: defect ([0-9a-f]{8}) in its log says where", str(no.value))[1]
+    assert f"defect {case} in the operator's socket: OverflowError" in caplog.text
+    assert "of a record" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -154,3 +191,9 @@ async def test_three_members_set_a_parameter(here):
 def test_what_is_no_proposal_is_said_before_a_node_is_asked(tmp_path, capsys, words, sentence):
     code = main(["network", "propose", "--home", str(tmp_path), *words])
     assert (code, capsys.readouterr().err[: len(sentence) + 7]) == (2, f"usage: {sentence}")
+
+
+@pytest.mark.parametrize("number", ["-1", "9" * 26])
+def test_what_is_no_number_of_a_proposal_is_said_before_a_node_is_asked(tmp_path, capsys, number):
+    code = main(["network", "vote", "--home", str(tmp_path), "--proposal", number])
+    assert (code, capsys.readouterr().err) == (2, "usage: --proposal is the number that `propose` printed\n")

@@ -8,6 +8,7 @@ Talk     one JSON object a line. `{"op": "import", "member": id, "path": folder}
 import asyncio
 import contextlib
 import json
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 SOCKET: Final = "control.sock"
 LINE_BYTES_MAX: Final = 1 << 20
 PROBLEMS_MAX: Final = 50
+_LOG: Final = logging.getLogger(__name__)
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -57,19 +59,33 @@ async def _converse(
         """Say something from the importing thread."""
         loop.call_soon_threadsafe(writer.write, _line(said))
 
-    with contextlib.suppress(ConnectionError, ValueError):  # who asked went away, or does not speak this
+    try:
+        with contextlib.suppress(ConnectionError):  # who asked went away
+            writer.write(_line(await _last(stores, acts, reader, say)))  # after all that the thread said: it was scheduled before it ended
+            await writer.drain()
+    finally:
+        writer.close()  # whatever happened here: who asked waits for that
+
+
+async def _last(stores: Mapping[str, "RecordStore"], acts: Mapping[str, "Act"], reader: asyncio.StreamReader, say: Say) -> dict[str, Any]:
+    """Return the last line of the answer; a defect of ours is one too, or who asked would wait for ever."""
+    from yilian.node import noted
+
+    try:
         asked = json.loads(await reader.readline())
+    except ValueError:  # longer than a line may be, or no JSON
+        return {"no": "what was asked is no request"}
+    try:
         member = str(asked.get("member"))
         store, act = stores.get(member), acts.get(member)
         if asked.get("op") != "import" and act is not None:
-            last: dict[str, Any] = {"done": await act(asked)}
-        elif asked.get("op") != "import" or store is None:
-            last = {"no": f"there is no member {asked.get('member')!r} here"}
-        else:
-            last = await asyncio.to_thread(_import, store, str(asked.get("path")), say)
-        writer.write(_line(last))  # after all that the thread said: it was scheduled before the thread ended
-        await writer.drain()
-    writer.close()
+            return {"done": await act(asked)}
+        if asked.get("op") != "import" or store is None:
+            return {"no": f"there is no member {asked.get('member')!r} here"}
+        return await asyncio.to_thread(_import, store, str(asked.get("path")), say)
+    except Exception as error:  # noqa: BLE001 - nothing is hidden: it stands in the node's log, under the number that is answered
+        case = noted(error, "the operator's socket", _LOG)
+        return {"no": f"the node that runs failed at this, which is our mistake, not yours: defect {case} in its log says where"}
 
 
 def _line(said: dict[str, Any]) -> bytes:

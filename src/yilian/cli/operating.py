@@ -63,13 +63,14 @@ def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def asked(home: Path, request: dict[str, Any], wait_s: float | None = None) -> dict[str, Any]:
-    """Return what the member's running node answers.
+    """Return what the member's running node answers. `member` of the socket is who is asked: whom a request is about has another name.
 
     Raises   Declined, Answered, Unreachable
     """
     from yilian.cli import control
     from yilian.node import read_settings
 
+    assert "member" not in request, "it would be overwritten, and the act be about the member that acts"
     member = read_settings(home).id
     *_, last = control.ask(home, {**request, "member": member}, wait_s)
     done: dict[str, Any] = last["done"]

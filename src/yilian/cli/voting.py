@@ -109,13 +109,13 @@ def _said(asked: dict[str, Any]) -> tuple[str, object]:
     elif "remove" in asked:
         change = directory.Remove(str(asked["remove"]))
     elif "key" in asked:
-        change = directory.Rotate(str(asked["member"]), int(directory.KeyUse.CONSENSUS), bytes.fromhex(asked["key"]))
+        change = directory.Rotate(str(asked["whose"]), int(directory.KeyUse.CONSENSUS), bytes.fromhex(asked["key"]))
     elif "parameter" in asked:
         change = directory.SetParameter(str(asked["parameter"]), int(asked["value"]))
     elif "rules_version" in asked:
         change = directory.SetRules(int(asked["rules_version"]), int(asked["from_height"]))
     else:
-        change = directory.SetPower(str(asked["member"]), int(asked["power"]))
+        change = directory.SetPower(str(asked["whose"]), int(asked["power"]))
     return "directory.propose", directory.propose_change(change)
 
 
@@ -139,7 +139,7 @@ def _change(options: argparse.Namespace) -> dict[str, Any]:
         member, _, key = options.seat_key.partition("=")
         if not re.fullmatch("[0-9a-f]{64}", key):
             raise Misused("--seat-key is ID=HEX, a member and the 64 digits of a public key")
-        return {"member": member, "key": key}
+        return {"whose": member, "key": key}
     if options.parameter is not None:
         return _parameter(options.parameter)
     if options.rules_version is not None:
@@ -147,7 +147,7 @@ def _change(options: argparse.Namespace) -> dict[str, Any]:
     member, _, power = options.power.partition("=")
     if not (member and _is_number(power)):
         raise Misused("--power is ID=N, a member and a whole number")
-    return {"member": member, "power": int(power)}
+    return {"whose": member, "power": int(power)}
 
 
 def _is_number(text: str) -> bool:
@@ -200,6 +200,8 @@ def _card(file: Path, home: Path) -> bytes:
 
 
 def _vote(options: argparse.Namespace, output: Output) -> None:
+    if not _is_number(str(options.proposal)):
+        raise Misused("--proposal is the number that `propose` printed")
     said = operating.asked(options.home, {"op": "vote", "proposal": options.proposal, "yes": not options.no})
     output.answer(said, f"proposal {said['proposal']}: {_outcome(said)}")
 
