@@ -98,7 +98,7 @@ def test_a_wrong_passphrase_a_missing_and_an_unasked_one_change_nothing(home, yi
     no_text = "usage: the first line of bytes is not text in UTF-8: choose a passphrase that can be written down\n"
     assert declined("--new-passphrase-file", phrases["bytes"]) == (2, no_text)
     assert yilian("seal", "--new-passphrase-file", phrases["first"])[0] == 0
-    assert declined(*new) == (4, "unreachable: home/member.seed is sealed: give the passphrase\n")
+    assert declined(*new) == (4, "unreachable: home/member.seed is sealed: give the passphrase (--passphrase-file FILE)\n")
     assert declined("--passphrase-file", phrases["wrong"], *new) == (4, "unreachable: the passphrase does not open home/member.seed\n")
     assert seed_in(home, "first passphrase")
 

@@ -100,7 +100,7 @@ def test_each_thing_that_can_be_wrong_has_its_own_sentence(tmp_path):
     Vault.create(plain).close()
     Vault.create(sealed, "right").close()
     assert fault_of(tmp_path / "nowhere")[0] is VaultMissing
-    assert fault_of(sealed) == (WrongPassphrase, f"{sealed / SEED_FILE} is sealed: give the passphrase")
+    assert fault_of(sealed) == (WrongPassphrase, f"{sealed / SEED_FILE} is sealed: give the passphrase (--passphrase-file FILE)")
     assert fault_of(sealed, "wrong") == (WrongPassphrase, f"the passphrase does not open {sealed / SEED_FILE}")
     assert fault_of(plain, "any")[0] is WrongPassphrase
     for folder in (plain, sealed):

@@ -131,7 +131,7 @@ def read(path: Path, passphrase: str | None) -> tuple[bytes, bool]:
             raise WrongPassphrase(f"{path} is not sealed, but a passphrase was given: leave it out")
         return content["seed"], False
     if passphrase is None:
-        raise WrongPassphrase(f"{path} is sealed: give the passphrase")
+        raise WrongPassphrase(f"{path} is sealed: give the passphrase (--passphrase-file FILE)")
     try:
         key = AESGCM(_box_key(passphrase, content["salt"]))
         return key.decrypt(content["nonce"], content["box"], encode([VERSION, content["salt"]])), True
