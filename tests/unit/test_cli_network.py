@@ -390,17 +390,19 @@ def test_a_join_that_failed_can_be_tried_again(newcomer, network, capsys):
 
 
 def test_a_join_with_a_wrong_engine_genesis_or_folder_is_said(newcomer, network, tmp_path, capsys):
-    settings = newcomer / "node.toml"
+    settings, (p2p, rpc) = newcomer / "node.toml", free_ports(2)
     settings.write_text(settings.read_text().replace('"consortium"', '"embedded"'))
     code, _, err = said(capsys, *joining(newcomer, network))
     assert (code, err) == (2, f'usage: {newcomer}/node.toml says engine = "embedded": set engine = "consortium" first\n')
     settings.write_text(settings.read_text().replace('"embedded"', '"consortium"'))
     wrong = tmp_path / "genesis"
     wrong.write_bytes(b"\x80")
-    words = ("join", "--home", newcomer, "--genesis", wrong, "--peers", network / "peers.txt")
+    words = ("join", "--home", newcomer, "--genesis", wrong, "--peers", network / "peers.txt", "--p2p-port", p2p, "--rpc-port", rpc)
     code, _, err = said(capsys, *words)
     assert (code, err) == (3, f"refused: {wrong} is no genesis (NOT_A_GENESIS)\n")
-    code, _, err = said(capsys, "join", "--home", newcomer, "--genesis", network / "genesis.cbor", "--peers", wrong)
+    code, _, err = said(
+        capsys, "join", "--home", newcomer, "--genesis", network / "genesis.cbor", "--peers", wrong, "--p2p-port", p2p, "--rpc-port", rpc
+    )
     assert (code, err) == (2, f"usage: {wrong} has one ID@HOST:PORT a line, as `yilian network init` writes it into peers.txt\n")
     code, _, err = said(capsys, "join", "--home", tmp_path / "none", "--peers", network / "peers.txt")
     assert (code, err.partition(":")[0], "yilian node init" in err, err.count("\n")) == (2, "usage", True, 1)

@@ -195,11 +195,13 @@ class Replica:
         Raises   DiskFull, DiskFailed
         """
         assert self.chain.height == 0, "a copy that has blocks is not thrown away for a snapshot"
-        self._store.stage(rows)
+        with self._growing:
+            self._store.stage(rows)
 
     def unstage(self) -> None:
         """Forget the rows of a snapshot that was rejected or given up."""
-        self._store.unstage()
+        with self._growing:
+            self._store.unstage()
 
     def restore(self, chain: Chain) -> None:
         """Go on from the staged rows, which `ledger.Restore` has checked; only a copy that has no block yet may.
@@ -209,14 +211,15 @@ class Replica:
         """
         assert self.chain.height == 0, "a copy that has blocks is not thrown away for a snapshot"
         marker = marker_of(chain)
-        after = self._moment.end(dict(self._store.scan(b"")), is_whole=True)
-        change = Change(chain.encoded(), {}, marker, [], self._tiles.grow(peaks(chain.log)))
-        facts = {_HORIZON: chain.log.size.to_bytes(8, "big"), _BEGAN: chain.height.to_bytes(8, "big")}
-        self._store.commit(change, facts, is_adopting=True)
-        self.missing, self.began = chain.log.size, chain.height
-        self._cache, self._moment = Cache(), after
-        view = View(chain, after, self._cache, self._store.get, self._store.scan)
-        self._final = View(replace(chain, keys=directory.key_table(view)), after, self._cache, self._store.get, self._store.scan)
+        with self._growing:
+            after = self._moment.end(dict(self._store.scan(b"")), is_whole=True)
+            change = Change(chain.encoded(), {}, marker, [], self._tiles.grow(peaks(chain.log)))
+            facts = {_HORIZON: chain.log.size.to_bytes(8, "big"), _BEGAN: chain.height.to_bytes(8, "big")}
+            self._store.commit(change, facts, is_adopting=True)
+            self.missing, self.began = chain.log.size, chain.height
+            self._cache, self._moment = Cache(), after
+            view = View(chain, after, self._cache, self._store.get, self._store.scan)
+            self._final = View(replace(chain, keys=directory.key_table(view)), after, self._cache, self._store.get, self._store.scan)
 
     def last_before(self, time_ms: int, until_height: int) -> int:
         """Return the last height up to `until_height` whose block is older than `time_ms`; 0 if there is none."""
