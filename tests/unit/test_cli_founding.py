@@ -51,6 +51,9 @@ def test_who_has_votes_is_admitted_with_its_seat(tmp_path, capsys, power, code, 
         ([{"p2p_port": 7_000, "rpc_port": 7_000}], "hospital-1 has 7000 as its p2p_port and as its rpc_port: they are two\n"),
         ([{}, {"endpoint": "http://127.0.0.1:8701/"}], "hospital-1 and hospital-2 are both at http://127.0.0.1:8701: "),
         ([{"kinds": ["hospital", "bank"]}], "hospital-1: 'bank' is no kind of member: clinic, data_buyer, distributor, exchange, "),
+        ([{"p2p_port": 99_999}], "hospital-1: 99999 is no port: 1 to 65535\n"),
+        ([{"rpc_port": 0}], "hospital-1: 0 is no port: 1 to 65535\n"),
+        ([{"power": -1}], "hospital-1: -1 is no number of votes: 0 to 1099511627776\n"),
     ],
 )
 def test_what_two_members_cannot_share_and_what_no_member_is_are_named(tmp_path, capsys, rows, sentence):
@@ -58,6 +61,28 @@ def test_what_two_members_cannot_share_and_what_no_member_is_are_named(tmp_path,
     code, _, err = founded(tmp_path, capsys, *(member(number, **row) for number, row in enumerate(rows)))
     assert (code, err[: len(sentence)], err.count("\n")) == (2, sentence, 1)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--id", "Pharmacy 1"), "'Pharmacy 1' is no member's id: 1 to 32 of a-z, 0-9 and -\n"),
+        (("--endpoint", "banana"), "'banana' is no address that others can reach, such as https://node.hospital.example\n"),
+        (("--power", "-1"), "-1 is no number of votes: 0 to 1099511627776\n"),
+        (("--port", "99999"), "99999 is no port: 1 to 65535\n"),
+    ],
+)
+def test_a_member_that_no_network_could_admit_is_not_made(tmp_path, capsys, words, sentence):
+    home = tmp_path / "pharmacy-1"
+    given = ["--id", "pharmacy-1", "--kind", "pharmacy", "--name", "name", "--endpoint", "http://127.0.0.1:8705", *words]
+    code = main(["node", "init", "--home", str(home), *given])
+    assert (code, capsys.readouterr().err, home.exists()) == (2, f"usage: {sentence}", False)
+
+
+@pytest.mark.parametrize(("endpoint", "port"), [("https://node.hospital.example", 8700), ("http://127.0.0.1:8799", 8799)])
+def test_a_founder_without_a_port_listens_where_the_manual_says(tmp_path, capsys, endpoint, port):
+    assert founded(tmp_path, capsys, member(0, endpoint=endpoint))[0] == 0
+    assert f"port = {port}\n" in (tmp_path / "out/hospital-1/node.toml").read_text()
 
 
 def test_members_on_machines_of_their_own_may_have_the_same_ports(tmp_path, capsys):

@@ -98,15 +98,15 @@ def test_keys_are_never_overwritten(founders, tmp_path, capsys):
         (member("a", power=True), 2, "usage: members.toml: a: power is of the wrong type\n"),
         (member("a", kinds=[1]), 2, "usage: members.toml: a: kinds is of the wrong type\n"),
         (member("a", kinds=["clinic"]) * 2, 2, "usage: members.toml names a member twice\n"),
-        (member("../a"), 2, "usage: members.toml: '../a' is no member's id: 1 to 32 of a-z, 0-9 and -\n"),
+        (member("../a"), 2, "usage: members.toml: ../a: '../a' is no member's id: 1 to 32 of a-z, 0-9 and -\n"),
         (
             member("a", kinds=["clinic"], endpoint="http://a:b"),
             2,
-            "usage: members.toml: a: 'http://a:b' is no address that others can reach\n",
+            "usage: members.toml: a: 'http://a:b' is no address that others can reach, such as https://node.hospital.example\n",
         ),
         ('[parameters]\nmemo_size = "0"\n' + member("clinic-1"), 2, "usage: members.toml: parameters are whole numbers\n"),
         ("[parameters]\nmemo_length = 0\n" + FOUNDERS[26:], 3, "refused: members.toml: "),
-        (FOUNDERS + member("clinic-9", power=-1), 3, "refused: members.toml: "),
+        (FOUNDERS + member("clinic-9", power=-1), 2, "usage: members.toml: clinic-9: -1 is no number of votes: 0 to 1099511627776\n"),
     ],
 )
 def test_what_cannot_be_founded_is_said_in_a_sentence_and_leaves_nothing(tmp_path, capsys, text, code, sentence):

@@ -1,6 +1,7 @@
 """members.toml, out of which `yilian network init` founds a consortium: read, with a sentence for whatever cannot be founded."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from yilian.cli.frame import Misused
 _TEXTS: Final = ("name", "endpoint", "power", "host", "listen", "p2p_port", "rpc_port")
 _FIELDS: Final = {"id": str, "kinds": list} | {field: int if field == "power" or field.endswith("_port") else str for field in _TEXTS}
 _REQUIRED: Final = ("id", "kinds", "name", "endpoint")
+PORT_MAX: Final = 65_535
 _ID: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")  # it names a folder too
 
 
@@ -52,12 +54,23 @@ def _require_member(file: Path, row: dict[str, Any]) -> None:
         raise Misused(f"{file}: a member lacks {', '.join(missing)}")
     if wrong := [name for name, value in row.items() if type(value) is not _FIELDS[name] or not _are_texts(value)]:
         raise Misused(f"{file}: {row['id']}: {', '.join(wrong)} is of the wrong type")
-    if not _ID.fullmatch(row["id"]):
-        raise Misused(f"{file}: {row['id']!r} is no member's id: 1 to 32 of a-z, 0-9 and -")
+    if why := unfit(row["id"], row["endpoint"], row.get("power", 1), [row[name] for name in ("p2p_port", "rpc_port") if name in row]):
+        raise Misused(f"{file}: {row['id']}: {why}")
     if unknown := [kind for kind in row["kinds"] if kind not in MEMBER_KINDS]:
         raise Misused(f"{file}: {row['id']}: {unknown[0]!r} is no kind of member: {', '.join(sorted(MEMBER_KINDS))}")
-    if not _is_address(row["endpoint"]):
-        raise Misused(f"{file}: {row['id']}: {row['endpoint']!r} is no address that others can reach")
+
+
+def unfit(member: str, endpoint: str, power: int, ports: Iterable[int]) -> str:
+    """Say why nobody can be a member with this id, address, votes or ports; empty if one can."""
+    from yilian.contracts.directory import POWER_MAX
+
+    if not _ID.fullmatch(member):
+        return f"{member!r} is no member's id: 1 to 32 of a-z, 0-9 and -"
+    if not _is_address(endpoint):
+        return f"{endpoint!r} is no address that others can reach, such as https://node.hospital.example"
+    if not 0 <= power <= POWER_MAX:
+        return f"{power} is no number of votes: 0 to {POWER_MAX}"
+    return next((f"{port} is no port: 1 to 65535" for port in ports if not 1 <= port <= PORT_MAX), "")
 
 
 def _twice(rows: list[dict[str, Any]]) -> str:

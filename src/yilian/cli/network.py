@@ -40,6 +40,7 @@ PEERS: Final = "peers.txt"
 GENESIS: Final = "genesis.cbor"
 FOUNDER_CARD: Final = "founder.card"
 CARD: Final = "member.card"
+_PORT: Final = 8700  # as `yilian node init`: at an address without a port something else terminates TLS, on this machine perhaps
 _SERVER: Final = re.compile(r"[^\s,@/]+:[0-9]{1,5}")
 _PEER: Final = re.compile(r"[0-9a-f]{40}@[^\s,@/]+:[0-9]{1,5}")
 
@@ -160,7 +161,7 @@ def _founder(folder: Path, row: dict[str, Any], seat: "Seat", passphrase: str | 
 
     power = row.get("power", 1)
     url = urlsplit(row["endpoint"])
-    settings = Settings(row["id"], row["endpoint"], port=url.port or 443, engine=ENGINE)
+    settings = Settings(row["id"], row["endpoint"], port=url.port or _PORT, engine=ENGINE)
     founder = found(folder, settings, kinds=tuple(sorted(row["kinds"])), name=row["name"], power=power, passphrase=passphrase)
     return replace(founder, consensus_key=seat.consensus_key)
 
@@ -259,6 +260,8 @@ def _trust(options: argparse.Namespace) -> "Trust | None":
     from yilian.engines.consortium import is_young, trusted
 
     if not options.ask:
+        if options.trust:
+            raise Misused("--trust says which block those who are named with --ask must have: give --ask too, twice at least")
         return None
     if len(options.ask) < 2:  # noqa: PLR2004 - one alone could lie
         raise Misused("--ask needs two members at least: what one says, the other must confirm")

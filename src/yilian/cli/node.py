@@ -5,6 +5,7 @@ yilian node found  makes the genesis of a network out of its founders' cards
 yilian node join   puts a network's genesis into the folder
 yilian node run    serves until Ctrl-C or SIGTERM; what is under way finishes first
 yilian node check  replays the ledger from genesis, every signature and every rule, and compares (the node must be stopped)
+yilian node backup copies records and tables, also while the node runs
 yilian node seal   seals the member's key store under a passphrase, or under another one (the node must be stopped)
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from yilian.cli.files import read_bytes, read_new_passphrase, read_passphrase, write_new
+from yilian.cli.founders import unfit
 from yilian.cli.frame import Declined, Misused, Output, Unreachable, counted_as
 from yilian.cli.progress import Bar
 
@@ -32,7 +34,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     acts = parser.add_subparsers(title="acts", metavar="ACT", required=True)
     init = acts.add_parser("init", help="make the folder and the keys")
     _home(init)
-    init.add_argument("--id", required=True, help="the member's id: ASCII, up to 32 characters")
+    init.add_argument("--id", required=True, help="the member's id: 1 to 32 of a-z, 0-9 and -")
     init.add_argument("--kind", required=True, choices=_KINDS, action="append", help="what the member is; may be given again")
     init.add_argument("--name", required=True, help="the organisation's name")
     init.add_argument("--endpoint", required=True, metavar="URL", help="how the other members reach the node")
@@ -107,11 +109,14 @@ def _init(options: argparse.Namespace, output: Output) -> None:
     from yilian.ledger import Genesis
     from yilian.node import Settings, found
 
+    port = _port(options.endpoint) if options.port is None else options.port
+    if wrong := unfit(options.id, options.endpoint, options.power, [port]):
+        raise Misused(wrong)
     settings = Settings(
         options.id,
         options.endpoint,
         options.host,
-        _port(options.endpoint) if options.port is None else options.port,
+        port,
         options.engine,
         options.operator,
         options.tls_certificate,

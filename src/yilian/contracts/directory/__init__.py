@@ -10,6 +10,7 @@ from yilian.contracts.directory.changes import PARAMETERS, RULES_BLOCKS_AHEAD_MI
 from yilian.contracts.directory.messages import (
     END,
     MOVE,
+    POWER_MAX,
     PROPOSE,
     REGISTER,
     REINSTATE,
@@ -183,6 +184,7 @@ __all__ = [
     "MEMBER_PREFIX",
     "MOVE",
     "PARAMETERS",
+    "POWER_MAX",
     "PREFIX",
     "PROPOSAL_S",
     "PROPOSE",
