@@ -204,8 +204,8 @@ def asked():
         yield start
 
 
-def said_by_rpc(first, last, made="2020-01-01T00:00:00.5Z", catching_up=False, seat=bytes(32), peers=(), seats=()):
-    """Return one result that holds all that `status`, `net_info`, `commit`, `abci_query` and `validators` are read for."""
+def said_by_rpc(first, last, made="2020-01-01T00:00:00.5Z", catching_up=False, seat=bytes(32), peers=(), seats=(), others=0):
+    """Return one result that holds all that `status`, `net_info`, `commit`, `abci_query`, `validators` and the rest are read for."""
     key = {"value": b64encode(seat).decode()}
     return {
         "sync_info": {
@@ -216,7 +216,7 @@ def said_by_rpc(first, last, made="2020-01-01T00:00:00.5Z", catching_up=False, s
         },
         "validator_info": {"pub_key": key},
         "n_peers": str(len(peers)),
-        "peers": [{"node_info": {"id": peer}} for peer in peers],
+        "peers": [{"node_info": {"id": peer}, "peer_state": {"round_state": {"height": str(others)}}} for peer in peers],
         "signed_header": {"commit": {"block_id": {"hash": "AB" * 32}}},
         "response": {"value": b64encode(encode([list(pair) for pair in seats])).decode()},
         "validators": [{"pub_key": key, "voting_power": "1"}],
@@ -228,18 +228,20 @@ def rpc_port(home):
 
 
 @pytest.mark.parametrize(
-    ("made", "catching_up", "peers", "is_halted"),
+    ("made", "catching_up", "peers", "others", "is_halted"),
     [
-        ("2020-01-01T00:00:00.5Z", False, ("aa", "bb"), True),
-        ("2020-01-01T00:00:00.5Z", True, (), True),  # it fetches old blocks from nobody
-        ("2020-01-01T00:00:00.5Z", True, ("aa",), False),  # old blocks have old times
-        ("2999-01-01T00:00:00.5Z", False, ("aa", "bb"), False),
+        ("2020-01-01T00:00:00.5Z", False, ("aa", "bb"), 8, True),
+        ("2020-01-01T00:00:00.5Z", True, (), 0, True),  # it fetches old blocks from nobody
+        ("2020-01-01T00:00:00.5Z", True, ("aa",), 0, False),  # old blocks have old times
+        ("2020-01-01T00:00:00.5Z", False, ("aa", "bb"), 11, False),  # CometBFT fetches no more, and hears old votes instead
+        ("2020-01-01T00:00:00.5Z", False, ("aa", "bb"), 10, True),  # as late as a block may be here
+        ("2999-01-01T00:00:00.5Z", False, ("aa", "bb"), 8, False),
     ],
 )
-def test_status_says_that_no_block_comes_and_ends_with_4(network, asked, capsys, made, catching_up, peers, is_halted):
+def test_status_says_that_no_block_comes_and_ends_with_4(network, asked, capsys, made, catching_up, peers, others, is_halted):
     home = network / "clinic-1"
     seat = bytes(31) + b"\1"
-    asked(1, 7, rpc_port(home), made=made, catching_up=catching_up, peers=peers, seat=seat, seats=[(seat, "clinic-1")])
+    asked(1, 7, rpc_port(home), made=made, catching_up=catching_up, peers=peers, seat=seat, seats=[(seat, "clinic-1")], others=others)
     code, out, err = said(capsys, "status", "--home", home)
     halted = [line for line in out.splitlines() if line.startswith("halted: no block for ")]
     assert (code, bool(err), len(halted)) == ((4, True, 1) if is_halted else (0, False, 0))
@@ -357,6 +359,15 @@ def test_a_network_younger_than_its_first_snapshot_is_joined_from_block_1(newcom
     young = "it begins with block 1: the network is younger than its first snapshot, so --ask is not needed yet"
     assert (code, err, young in out) == (0, "", trusts is None)
     assert (sync["enable"], sync.get("trust_height")) == (trusts is not None, trusts)
+
+
+def test_a_trusted_block_is_not_left_out_in_silence_where_nobody_is_asked_for_it(network, capsys):
+    code, _, err = said(capsys, "repair", "--home", network / "clinic-1", "--trust", "11:" + "AB" * 32)
+    assert (code, err) == (
+        2,
+        "usage: --trust says which block those who are named with --ask must have: give --ask too, twice at least\n",
+    )
+    assert not (network / "clinic-1/ledger/aside-1").exists()
 
 
 def test_a_repair_in_a_young_network_begins_with_block_1(network, asked, capsys):

@@ -54,6 +54,10 @@ __all__ = [
     "trusted",
 ]
 
+# By so many blocks a copy may be later than its peers in a network that goes on. CometBFT itself says that it no longer catches up when it goes
+# over from fetching blocks to hearing votes, and it hears those of old heights too: a copy begun again was at 150 of 271 then.
+LATE_BLOCKS_MAX = 2
+
 T = TypeVar("T")
 NotSeated = NotAHome
 P2P_PORT = 26_656  # as CometBFT's own default; the second is the next
@@ -165,13 +169,14 @@ def standing(folder: Path) -> Standing:
     try:
         said, names = client.standing(), client.seats()
         powers = client.validators() if said.height else {}  # CometBFT knows none before its first block
+        is_behind = client.others_height() > said.height + 1 + LATE_BLOCKS_MAX
     finally:
         client.close()
     named = {names.get(key, key.hex()): power for key, power in powers.items()}
     is_awaiting = said.height == 0 and bool(ports.servers)
     return Standing(
         said.height,
-        said.is_catching_up,
+        said.is_catching_up or is_behind,
         said.behind_s if said.height else None,
         said.peers,
         refused_snapshot(folder),

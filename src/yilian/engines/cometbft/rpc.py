@@ -87,6 +87,14 @@ class Rpc:
         ids = frozenset([str(each["node_info"]["id"]) for each in net["peers"] or ()])
         return Standing(int(sync["latest_block_height"]), bool(sync["catching_up"]), behind_s, int(net["n_peers"]), seat_key, ids)
 
+    def others_height(self) -> int:
+        """Return the height that the peers are deciding, as their median says (one of them may say anything); 0 if none says any.
+
+        Raises   Unreachable
+        """
+        said = [int(each["peer_state"]["round_state"]["height"]) for each in self._ask("dump_consensus_state")["peers"] or ()]
+        return sorted(said)[(len(said) - 1) // 2] if said else 0
+
     def kept(self) -> tuple[int, int]:
         """Return the heights of the first and the last block that it has; (0, 0) if it has none.
 
