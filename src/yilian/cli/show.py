@@ -8,12 +8,14 @@ yilian show member hospital-1  who it is, and its public keys
 
 import argparse
 import json
+import re
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from yilian.cli import places
 from yilian.cli.asking import get
-from yilian.cli.frame import Declined, Fact, Misused, Output, Unreachable
+from yilian.cli.frame import Declined, Fact, Misused, Output, Unreachable, plain
 
 if TYPE_CHECKING:
     from yilian.base.transaction import Transaction
@@ -69,7 +71,7 @@ def _entry(url: str, which: str, output: Output) -> None:
     except Malformed as error:
         raise Declined(f"{url} sent what is no entry with receipts ({error})") from error
     kind, message = _message(transaction)
-    header, first = transaction.header, proven[0]
+    header, first, proposed = transaction.header, proven[0], _proposed(kind, message)
     signers = [each.checkpoint.member for each in proven]
     facts: dict[str, Fact] = {
         "index": first.index,
@@ -85,14 +87,27 @@ def _entry(url: str, which: str, output: Output) -> None:
         "receipts": signers,
         "size_bytes": len(statement),
     }
+    if proposed is not None:
+        facts["proposes"] = {"change": proposed[0], **proposed[1]}
     shown = [
         ("id", transaction.id.hex()),
         *((name.removesuffix("_s").replace("_", " "), _said(kind, name, value)) for name, value in message.items()),
+        *([] if proposed is None else [("proposes", f"{proposed[0]}: " + ", ".join(f"{k} {plain(v)}" for k, v in proposed[1].items()))]),
         *(("approved by", key.hex()) for key, _ in transaction.approvals),
         ("receipts of", f"{', '.join(signers)}; the entry has {len(statement)} bytes, and that is all that other members know of it"),
     ]
     at = f"{_utc(first.checkpoint.time_s)}, height {first.checkpoint.height}"
     output.answer(facts, f"entry {first.index}  {kind}, carried by {header.issuer}, {at}", *_table(shown))
+
+
+def _proposed(kind: str, message: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """Return what a proposal would change, and its fields by name: who votes reads it here. None, if the entry is no proposal."""
+    from yilian.contracts import directory
+
+    if kind != "directory.propose":
+        return None
+    change = directory.change_of(message["change"], message["details"])
+    return re.sub("(?<=[a-z])(?=[A-Z])", "-", type(change).__name__).lower(), asdict(change)
 
 
 def _message(transaction: "Transaction") -> tuple[str, dict[str, Any]]:
