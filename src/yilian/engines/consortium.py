@@ -54,8 +54,8 @@ __all__ = [
     "trusted",
 ]
 
-# By so many blocks a copy may be later than its peers in a network that goes on. CometBFT itself says that it no longer catches up when it goes
-# over from fetching blocks to hearing votes, and it hears those of old heights too: a copy begun again was at 150 of 271 then.
+# By so many blocks a copy may be later than its peers in a network that goes on. CometBFT itself says that it catches up no longer when it
+# goes over from fetching blocks to hearing votes, and it hears those of old heights too: a copy begun again was at 150 of 271 then.
 LATE_BLOCKS_MAX = 2
 
 T = TypeVar("T")
