@@ -83,7 +83,7 @@ _DIRECTORY: Final = {
     7006: "The same proposal is open already: vote on it.",
     7007: "There is no proposal at this index.",
     7008: "This member voted on the proposal already; a vote stands.",
-    7009: "The proposal is decided or has run out: propose again.",
+    7009: "The proposal is carried already, or has run out; if it was not carried, propose again.",
     7010: "This credential key is registered already.",
     7011: "This practitioner's credential is not in the directory: the member registers it first.",
     7012: "Only the member that registered a credential may end it.",
