@@ -88,7 +88,8 @@ def _entry(url: str, which: str, output: Output) -> None:
         "size_bytes": len(statement),
     }
     if proposed is not None:
-        facts["proposes"] = {"change": proposed[0], **proposed[1]}
+        fields: dict[str, Fact] = {"change": proposed[0]}
+        facts["proposes"] = fields | proposed[1]
     shown = [
         ("id", transaction.id.hex()),
         *((name.removesuffix("_s").replace("_", " "), _said(kind, name, value)) for name, value in message.items()),
