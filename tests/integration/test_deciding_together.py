@@ -69,7 +69,7 @@ async def test_three_members_vote_a_rules_version_for_a_height_and_it_decides_fr
         0,
         "",
         [
-            f"proposal {number}: for it so far: clinic-1; more than two thirds of all votes carry it",
+            f"proposal {number}: for it so far: clinic-1; 1 of 3 votes, 3 carry it",
             f"the other members vote: yilian network vote --home DIR --proposal {number}",
             f"it must be carried by block {at - AHEAD}, 1,000 before it decides: then it is too late, propose anew",
         ],

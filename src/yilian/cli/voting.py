@@ -50,20 +50,24 @@ async def _carried(node: "Node", asked: dict[str, Any]) -> dict[str, Any]:
     answer = await operating.entered(node, kind, message)
     proposal = answer.index if asked["op"] == "propose" else int(asked["proposal"])
     assert proposal is not None, "what was entered has an index"
-    row = directory.proposal(node.engine.read(), proposal)
-    return {"proposal": proposal, "index": answer.index, "height": answer.height, **_stands(row)}
+    view = node.engine.read()
+    return {"proposal": proposal, "index": answer.index, "height": answer.height, **_stands(view, directory.proposal(view, proposal))}
 
 
 ANSWERS: Final[Mapping[str, operating.Answer]] = {"propose": _carried, "vote": _carried}
 
 
-def _stands(row: "Proposal | None") -> dict[str, Any]:
+def _stands(view: "StateView", row: "Proposal | None") -> dict[str, Any]:
     """Return how a proposal stands; of rules, from when on they decide and by which block they must be carried."""
-    from yilian.contracts.directory import RULES_BLOCKS_AHEAD_MIN
+    from yilian.contracts.directory import RULES_BLOCKS_AHEAD_MIN, Stage, members
 
     if row is None:
         return {"is_carried": False, "yes": [], "no": []}
-    votes = {"is_carried": row.is_passed, "yes": list(row.yes), "no": list(row.no)}
+    power = {each.id: (each.power, each.stage) for each in members(view) if each.stage is not Stage.REMOVED}
+    whole = sum(votes for votes, _ in power.values())
+    votes_for = sum(votes for name, (votes, stage) in power.items() if name in row.yes and stage is Stage.ACTIVE)  # ADR-0042
+    counted = {"votes_for": votes_for, "votes": whole, "votes_needed": 2 * whole // 3 + 1}
+    votes = {"is_carried": row.is_passed, "yes": list(row.yes), "no": list(row.no), **counted}
     rules = _rules_of(row.change, row.details)
     if rules is None:
         return votes
@@ -212,7 +216,8 @@ def _outcome(said: dict[str, Any]) -> str:
     if said["is_carried"]:
         return "carried; it holds from the next block on"
     against = f", against: {', '.join(said['no'])}" if said["no"] else ""
-    return f"for it so far: {', '.join(said['yes'])}{against}; more than two thirds of all votes carry it"
+    votes = f"{said['votes_for']} of {said['votes']} votes, {said['votes_needed']} carry it"
+    return f"for it so far: {', '.join(said['yes'])}{against}; {votes}"
 
 
 def _next(said: dict[str, Any]) -> list[str]:
