@@ -83,6 +83,12 @@ def test_keys_are_never_overwritten(founders, tmp_path, capsys):
     assert (code, err) == (2, f"usage: {tmp_path / 'out'} is there already, and keys are never overwritten: choose another folder\n")
 
 
+def test_a_network_whose_folder_cannot_be_made_is_said(founders, capsys):
+    out = founders / "out"  # below a file
+    code, _, err = said(capsys, "init", "--members", founders, "--out", out)
+    assert (code, err) == (2, f"usage: {out} cannot be made (Not a directory): choose another folder\n")
+
+
 @pytest.mark.parametrize(
     ("text", "code", "sentence"),
     [
@@ -458,7 +464,7 @@ def test_who_joins_gets_a_card_with_the_key_of_its_seat(newcomer, network, capsy
         (
             ("--remove", "clinic-2"),
             4,
-            "unreachable: no running node listens in HOME: start it, or give the folder of one that is stopped\n",
+            "unreachable: no running node listens in HOME: start it with `yilian node run --home DIR`\n",
         ),
     ],
 )

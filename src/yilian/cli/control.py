@@ -137,7 +137,7 @@ def ask(folder: Path, request: dict[str, Any], wait_s: float | None = None) -> I
         try:
             line.connect(str(folder / SOCKET))
         except OSError as error:
-            raise Unreachable(f"no running node listens in {folder}: start it, or give the folder of one that is stopped") from error
+            raise Unreachable(f"no running node listens in {folder}: start it with `yilian node run --home DIR`") from error
         line.settimeout(wait_s)
         line.sendall(json.dumps(request).encode() + b"\n")
         for answer in _lines(line, wait_s):
@@ -147,7 +147,7 @@ def ask(folder: Path, request: dict[str, Any], wait_s: float | None = None) -> I
             yield said
             if "done" in said:
                 return
-    raise Unreachable("the node went away before it was done; what it had stored stays, and importing again stores nothing twice")
+    raise Unreachable("the node went away before it was done: what it had done stays, and it may be asked again; nothing is stored twice")
 
 
 def _lines(line: "socket.socket", wait_s: float | None) -> Iterator[bytes]:

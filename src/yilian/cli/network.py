@@ -125,6 +125,10 @@ def _init(options: argparse.Namespace, output: Output) -> None:
     if options.out.exists():
         raise Misused(f"{options.out} is there already, and keys are never overwritten: choose another folder")
     try:
+        options.out.mkdir(parents=True)
+    except OSError as error:
+        raise Misused(f"{options.out} cannot be made ({error.strerror}): choose another folder") from error
+    try:
         founders = tuple(_founder(options.out / row["id"], row, seat, passphrase) for row, seat in zip(rows, seats, strict=True))
         genesis = Genesis(int(time.time()), "", founders, parameters)
         start(genesis)
