@@ -45,6 +45,9 @@ class Cometbft:
     def seats(self):
         return self.known
 
+    def others_height(self):
+        return 0
+
     def close(self):
         pass
 
