@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.alliance_worlds import alliance
+from tests.waiting import until
 from yilian import ledger
 from yilian.cli import control, main, network
 from yilian.cli.frame import Declined
@@ -52,6 +53,7 @@ async def here(tmp_path, capsys):
     async with alliance(tmp_path) as running, AsyncExitStack() as stack:
         for member, node in running.nodes.items():
             await stack.enter_async_context(control.listening(running.folder / member, {}, {member: network.acting(node)}))
+        await until(lambda: running.engine.replica.chain.log.size == len(running.nodes))  # each node's first tick; no more in this minute
         yield Together(running, capsys)
 
 

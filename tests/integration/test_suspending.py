@@ -7,6 +7,7 @@ import pytest
 
 from tests.alliance_worlds import alliance, seed
 from tests.integration.test_deciding_together import Together
+from tests.waiting import until
 from yilian.base.artefacts import suspension_commitment
 from yilian.base.keys import SigningKey
 from yilian.cli import control, main, network
@@ -58,6 +59,7 @@ async def here(tmp_path, capsys):
     async with alliance(tmp_path) as running, AsyncExitStack() as stack:
         for member, node in running.nodes.items():
             await stack.enter_async_context(control.listening(running.folder / member, {}, {member: network.acting(node)}))
+        await until(lambda: running.engine.replica.chain.log.size == len(running.nodes))  # each node's first tick; no more in this minute
         yield Governed(running, capsys)
 
 

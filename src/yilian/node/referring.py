@@ -300,12 +300,13 @@ async def settle_referrals(node: Node) -> None:
         await _settled(_requested(row, node))
     for one in book.open_steps(node):
         await _settled(_stepped(one, node))
-    for row in book.rows(node, "is_sent = 1 AND is_received = 0 AND stage > 0"):
-        message_id = book.message_id(node, row.from_key, int(Stage.REQUESTED), "request")
+    for sent in book.rows(node, "is_sent = 1 AND is_received = 0 AND stage > 0"):
+        message_id = book.message_id(node, sent.from_key, int(Stage.REQUESTED), "request")
         known = node.journal.one("SELECT acknowledged FROM outbox WHERE message_id = ?", (message_id,))
         if known is not None and known[0] is not None:
-            await node.journal.execute("UPDATE referrals SET is_received = 1 WHERE from_key = ?", (row.from_key,))
+            row = book.row(node, sent.from_key)  # as it is now: it may have gone on while those before it were marked
             book.file_papers(node, replace(row, is_received=1), Stage(row.stage), None, is_received=True)
+            await node.journal.execute("UPDATE referrals SET is_received = 1 WHERE from_key = ?", (row.from_key,))  # last: not done again
 
 
 async def _settled(work: Any) -> None:  # noqa: ANN401 - a coroutine that returns the row
