@@ -426,3 +426,9 @@ def test_the_page_of_the_contract_says_what_the_code_says(root):
     page = (root / "src/yilian/contracts/directory/README.md").read_text()
     assert contract_tables.with_tables(page, contract_tables.tables_of(root / "src/yilian/contracts/directory")) == page
     assert directory.PREFIX == b"d/"
+
+
+def test_what_carries_is_the_fewest_votes_that_are_more_than_two_thirds():
+    for whole in range(1, 200):
+        needed = directory.Tally(0, whole).needed
+        assert 3 * needed > 2 * whole >= 3 * (needed - 1)

@@ -51,23 +51,21 @@ async def _carried(node: "Node", asked: dict[str, Any]) -> dict[str, Any]:
     proposal = answer.index if asked["op"] == "propose" else int(asked["proposal"])
     assert proposal is not None, "what was entered has an index"
     view = node.engine.read()
-    return {"proposal": proposal, "index": answer.index, "height": answer.height, **_stands(view, directory.proposal(view, proposal))}
+    row = directory.proposal(view, proposal)
+    assert row is not None, "proposals stay"
+    return {"proposal": proposal, "index": answer.index, "height": answer.height, **_stands(view, row)}
 
 
 ANSWERS: Final[Mapping[str, operating.Answer]] = {"propose": _carried, "vote": _carried}
 
 
-def _stands(view: "StateView", row: "Proposal | None") -> dict[str, Any]:
+def _stands(view: "StateView", row: "Proposal") -> dict[str, Any]:
     """Return how a proposal stands; of rules, from when on they decide and by which block they must be carried."""
-    from yilian.contracts.directory import RULES_BLOCKS_AHEAD_MIN, Stage, members
+    from yilian.contracts.directory import RULES_BLOCKS_AHEAD_MIN, members, tally
 
-    if row is None:
-        return {"is_carried": False, "yes": [], "no": []}
-    power = {each.id: (each.power, each.stage) for each in members(view) if each.stage is not Stage.REMOVED}
-    whole = sum(votes for votes, _ in power.values())
-    votes_for = sum(votes for name, (votes, stage) in power.items() if name in row.yes and stage is Stage.ACTIVE)  # ADR-0042
-    counted = {"votes_for": votes_for, "votes": whole, "votes_needed": 2 * whole // 3 + 1}
-    votes = {"is_carried": row.is_passed, "yes": list(row.yes), "no": list(row.no), **counted}
+    counted = tally(members(view), row.yes)
+    names = {"is_carried": row.is_passed, "yes": list(row.yes), "no": list(row.no)}
+    votes = {**names, "votes_for": counted.votes_for, "votes": counted.whole, "votes_needed": counted.needed}
     rules = _rules_of(row.change, row.details)
     if rules is None:
         return votes

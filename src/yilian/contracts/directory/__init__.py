@@ -38,6 +38,7 @@ from yilian.contracts.directory.messages import (
 from yilian.contracts.directory.rules import (
     CREDENTIAL_S_MAX,
     PROPOSAL_S,
+    Tally,
     decide_end,
     decide_move,
     decide_propose,
@@ -47,6 +48,7 @@ from yilian.contracts.directory.rules import (
     decide_vote,
     equivocation_writes,
     is_live,
+    tally,
     validator_address,
     version_at,
 )
@@ -218,6 +220,7 @@ __all__ = [
     "Setting",
     "Stage",
     "Suspend",
+    "Tally",
     "Version",
     "Vote",
     "change_of",
@@ -234,6 +237,7 @@ __all__ = [
     "proposals",
     "propose_change",
     "rules_version_at",
+    "tally",
     "validator_address",
     "version_at",
     "versions",

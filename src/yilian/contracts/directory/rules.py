@@ -7,7 +7,9 @@ Source   design 03 "directory"; design 02 "Rule versions"; ADR-0042 (votes), ADR
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
 from yilian.base.digests import sha256
 from yilian.base.kinds import Act, StateView, Writes
@@ -62,14 +64,32 @@ def vote(board: Board, proposal: Proposal | None, *, yes: bool, act: Act) -> Pro
     return replace(proposal, yes=said_yes, is_passed=is_carried(board, said_yes))
 
 
-def is_carried(board: Board, yes: tuple[str, ...]) -> bool:
-    """Say whether the members that say yes have more than two thirds of the votes.
+class Tally(NamedTuple):
+    """The votes for a proposal, of how many there are."""
+
+    votes_for: int
+    whole: int
+
+    @property
+    def needed(self) -> int:
+        """The fewest votes that carry: more than two thirds."""
+        return 2 * self.whole // 3 + 1
+
+
+def tally(members: Iterable[Member], yes: tuple[str, ...]) -> Tally:
+    """Return how the votes of the members that say yes stand.
 
     A suspended member cannot say yes but still counts in the whole: the regulator must not gain the vote by suspending (ADR-0042).
     """
-    whole = sum(member.power for member in board.members.values() if member.stage is not Stage.REMOVED)
-    said_yes = [board.members[name] for name in yes]
-    return 3 * sum(member.power for member in said_yes if member.stage is Stage.ACTIVE) > 2 * whole
+    voting = [member for member in members if member.stage is not Stage.REMOVED]
+    said_yes = [member for member in voting if member.id in yes and member.stage is Stage.ACTIVE]
+    return Tally(sum([member.power for member in said_yes]), sum([member.power for member in voting]))
+
+
+def is_carried(board: Board, yes: tuple[str, ...]) -> bool:
+    """Say whether the members that say yes have more than two thirds of the votes."""
+    votes = tally(board.members.values(), yes)
+    return votes.votes_for >= votes.needed
 
 
 def enact_passed(board: Board, change: Change, act: Act) -> Enacted:
