@@ -288,9 +288,7 @@ class CometBftEngine(Served):
         return not self._closing.is_set()
 
     def _hand_over(self, transactions: Sequence[bytes]) -> None:
-        items = _batches(transactions) if self._is_batching else [[data] for data in transactions]
-        for start in range(0, len(items), CALL_TRANSACTIONS_MAX):
-            self._call([pack(each) for each in items[start : start + CALL_TRANSACTIONS_MAX]])
+        self._call([pack(each) for each in (_batches(transactions) if self._is_batching else [[data] for data in transactions])])
 
     def _call(self, items: list[bytes]) -> None:
         """Hand items to the mempool until it has taken each; give up only when we close. What it refuses meets its `exp` or a block."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from yilian.engines.packing import Verdict
 from yilian.engines.verifiers import Verifiers
@@ -18,17 +19,16 @@ PATIENCE_S = 5.0  # a full block takes a fifth of a second: a process that stand
 FEW_MAX = 16  # about 1 ms of a core: not worth a process, which a quiet member then does not have
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Asked:
-    """Who waits for some verdicts."""
+    """Who waits for some verdicts; itself alone."""
 
     count: int
     said: dict[bytes, Verdict] = field(default_factory=dict)
     done: threading.Event = field(default_factory=threading.Event)
 
 
-@dataclass(frozen=True, slots=True)
-class _One:
+class _One(NamedTuple):
     """One transaction on its way to a verdict."""
 
     data: bytes
@@ -43,7 +43,7 @@ class Screener:
         self._network = network
         self._keys = keys
         self._guard = threading.Lock()
-        self._open: dict[int, _Asked] = {}
+        self._open: set[_Asked] = set()
         self._failure: BaseException | None = None
         self._verifiers = Verifiers[_One](network, keys, self._deliver, self._fail, processes) if processes else None
 
@@ -56,7 +56,7 @@ class Screener:
             return screen_all(self._network, self._keys(), batch)
         asked = _Asked(len(batch))
         with self._guard:
-            self._open[id(asked)] = asked
+            self._open.add(asked)
             if self._failure is not None:
                 asked.done.set()
         for data in batch:
@@ -64,7 +64,7 @@ class Screener:
         while not asked.done.wait(PATIENCE_S):
             self._verifiers.hurry()
         with self._guard:
-            del self._open[id(asked)]
+            self._open.remove(asked)
             if len(asked.said) < len(batch):
                 raise self._failure or AssertionError("woken before all verdicts were there")
         return [asked.said[data] for data in batch]
@@ -84,5 +84,5 @@ class Screener:
     def _fail(self, error: BaseException) -> None:
         with self._guard:
             self._failure = error
-            for asked in self._open.values():
+            for asked in self._open:
                 asked.done.set()
