@@ -1,16 +1,14 @@
 """`yilian network suspend`, `reinstate` and `suspended` at three running nodes: what they print is what stands on the ledger, and why."""
 
 import json
-from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.alliance_worlds import alliance, seed
-from tests.integration.test_deciding_together import Together
-from tests.waiting import until
+from tests.alliance_worlds import seed
+from tests.together import Together, together
 from yilian.base.artefacts import suspension_commitment
 from yilian.base.keys import SigningKey
-from yilian.cli import control, main, network
+from yilian.cli import main
 from yilian.contracts import directory
 from yilian.engines import NotOrdering
 from yilian.ledger import BlockHeader
@@ -56,11 +54,8 @@ class Governed(Together):
 
 @pytest.fixture
 async def here(tmp_path, capsys):
-    async with alliance(tmp_path) as running, AsyncExitStack() as stack:
-        for member, node in running.nodes.items():
-            await stack.enter_async_context(control.listening(running.folder / member, {}, {member: network.acting(node)}))
-        await until(lambda: running.engine.replica.chain.log.size == len(running.nodes))  # each node's first tick; no more in this minute
-        yield Governed(running, capsys)
+    async with together(tmp_path, capsys, Governed) as made:
+        yield made
 
 
 async def test_a_regulator_suspends_a_member_and_reinstates_it_and_everybody_sees_since_when(here):
