@@ -78,7 +78,7 @@ def restored(folder, source, snapshot):
     restore = Restore(parse_manifest(manifest), source.genesis.network_id, app_hash)
     for chunk in cut:
         replica.stage(restore.take(chunk))
-    replica.restore(restore.finish())
+    replica.restore(restore.finish(), restore.tagged)
     return replica
 
 

@@ -62,7 +62,7 @@ def joined_folder(folder, source):
     restore = Restore(parse_manifest(manifest.encoded()), source.genesis.network_id, chain.app_hash)
     for chunk in cut:
         replica.stage(restore.take(chunk))
-    replica.restore(restore.finish())
+    replica.restore(restore.finish(), restore.tagged)
     return replica
 
 

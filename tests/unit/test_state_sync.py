@@ -111,7 +111,8 @@ def test_what_a_killed_process_left_of_a_snapshot_is_removed_and_what_is_whole_i
 def test_what_was_given_is_taken_whole_and_goes_on_after_a_restart(giver, offered, genesis, tmp_path):
     copy = opened(tmp_path / "copy", genesis)
     assert set(taken(taker(copy, tmp_path / "none"), *offered, giver.chain.app_hash)) == {ACCEPT}
-    assert (copy.chain, rows_of(copy)) == (giver.chain, rows_of(giver))
+    assert (copy.chain, rows_of(copy), copy.days.tagged) == (giver.chain, rows_of(giver), giver.days.tagged)
+    assert len(giver.days.tagged) == 2
     copy.close()
     copy = opened(tmp_path / "copy", genesis)
     assert (copy.chain, rows_of(copy), copy.entry(0)) == (giver.chain, rows_of(giver), None)

@@ -19,10 +19,10 @@ from yilian.base.merkle import leaf_hash
 from yilian.engines.faults import AppHashMismatch, StoreCorrupt
 from yilian.engines.protocol import Block
 from yilian.engines.replica import Replica
-from yilian.ledger import BlockHeader, Genesis, frontier_at, lanes_over
+from yilian.engines.tables import Row
+from yilian.ledger import BlockHeader, Genesis, frontier_at, is_tag, lanes_over, tagged_at, tagged_with
 
-_TABLES = {  # what a replay must give again; `facts` and `blocks` are compared block by block
-    "state": "key, value",
+_TABLES = {  # what a replay must give again besides the state; `facts` and `blocks` are compared block by block
     "places": "prefix, place",
     "tiles": "key, hashes",
     "days": "day, leaf, tags",
@@ -86,8 +86,12 @@ def _compare(replica: Replica, again: Replica, progress: Callable[[int, int], No
         progress(block.height, last)
     if (again.chain.height, again.chain) != (last, replica.chain):
         raise StoreCorrupt(replica.path, f"its chain row is not what {last} blocks lead to")
-    rows = {table: _same_rows(replica, again, table, columns) for table, columns in _TABLES.items()}
-    return Checked(last, replica.chain.log.size, rows["state"], replica.chain.app_hash)
+    if not replica.days.tagged.items() <= again.days.tagged.items():
+        raise StoreCorrupt(replica.path, "its days' lanes are not those of their tags")
+    for table, columns in _TABLES.items():
+        _same_rows(replica, table, replica.dump(table, columns), again.dump(table, columns))
+    count = _same_rows(replica, "state", _rows(replica), _rows(again))
+    return Checked(last, replica.chain.log.size, count, replica.chain.app_hash)
 
 
 def _check_since(replica: Replica, progress: Callable[[int, int], None]) -> Checked:
@@ -108,11 +112,17 @@ def _check_since(replica: Replica, progress: Callable[[int, int], None]) -> Chec
         progress(height, chain.height)
     if (height, log, lanes_over(_rows(replica))) != (chain.height, chain.log, chain.lanes):
         raise StoreCorrupt(replica.path, "its state or its log is not that of its last block")
-    count = sum(1 for _ in replica.dump("state", "key, length(value)"))
+    if (
+        not replica.days.tagged.items()
+        <= tagged_at(chain.time_ms, tagged_with({}, (row for row in _rows(replica) if is_tag(row[0])))).items()
+    ):
+        raise StoreCorrupt(replica.path, "its days' lanes are not those of their tags")
+    count = sum(1 for _ in _rows(replica))
     return Checked(chain.height, chain.log.size, count, chain.app_hash, replica.missing)
 
 
 def _rows(replica: Replica) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the rows of the state, ascending; what the disk has not forgotten yet is not among them."""
     with replica.at_one_moment() as (_, rows):
         yield from rows
 
@@ -124,14 +134,14 @@ def _all_blocks(replica: Replica) -> Iterator[Block]:
         height = found[-1].height
 
 
-def _same_rows(replica: Replica, again: Replica, table: str, columns: str) -> int:
+def _same_rows(replica: Replica, table: str, ours: Iterator[Row], theirs: Iterator[Row]) -> int:
     """Return how many rows both copies have.
 
     Raises   StoreCorrupt, if a row of one is not in the other
     """
     count = 0
-    for ours, theirs in zip_longest(replica.dump(table, columns), again.dump(table, columns)):
-        if ours != theirs:
+    for one, other in zip_longest(ours, theirs):
+        if one != other:
             raise StoreCorrupt(replica.path, f"row {count} of its table {table} is not what the transactions give")
         count += 1
     return count

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,14 +19,15 @@ from yilian.base.merkle import leaf_hash
 from yilian.contracts import directory
 from yilian.contracts.access import tags_of_day
 from yilian.engines.changes import changes_in, look_through
+from yilian.engines.days import Days
 from yilian.engines.faults import RulesMissing, StoreCorrupt, WrongNetwork
 from yilian.engines.protocol import Block, Committed, Entry
 from yilian.engines.recent import Recent
-from yilian.engines.rows import equivocator_in, marker_of, row_of
+from yilian.engines.rows import block_of, equivocator_in, marker_of, row_of
 from yilian.engines.store import POSITION_BITS, Store, prefix_of
 from yilian.engines.tables import BlockRow, Change, DayRow, Row
 from yilian.engines.tiles import Tiles, joined, peaks
-from yilian.engines.views import Cache, Moment, View, WriterView
+from yilian.engines.views import Cache, Moment, Present, View, WriterView
 from yilian.engines.wire import decode_body
 from yilian.ledger import (
     Applied,
@@ -36,6 +37,7 @@ from yilian.ledger import (
     KeyTable,
     Result,
     Screened,
+    Tagged,
     VersionMissing,
     apply,
     consistency,
@@ -76,6 +78,7 @@ class Replica:
         chain = self._begin() if store.fact("genesis") is None else self._reopen()
         self._cache = Cache()
         self._moment = Moment()
+        self.days = Days(store, chain)
         self._tiles = Tiles(store.tile, chain.log.size)
         self._recent = Recent()
         self.missing = int.from_bytes(store.fact(_HORIZON) or b"", "big")  # so many first leaves are not here yet, but a snapshot
@@ -85,8 +88,7 @@ class Replica:
             raise StoreCorrupt(store.path, "the log's nodes do not give its root")
         if store.fact("changes") is None:
             look_through(store, range(self.began, chain.height), self._parsed)
-        keys = directory.key_table(View(chain, self._moment, self._cache, store.get, store.scan))
-        self._final = View(replace(chain, keys=keys), self._moment, self._cache, store.get, store.scan)
+        self._final = self._seen(replace(chain, keys=directory.key_table(self._seen(chain))))
 
     @classmethod
     def open(cls, folder: Path, genesis: Genesis, *, is_durable: bool = True) -> Replica:
@@ -100,6 +102,9 @@ class Replica:
         except BaseException:
             store.close()
             raise
+
+    def _seen(self, chain: Chain) -> View:
+        return View(chain, self._moment, self._cache, self._store.get, self._store.scan)
 
     def _begin(self) -> Chain:
         chain, writes = start(self.genesis)
@@ -138,9 +143,9 @@ class Replica:
         Raises   RulesMissing
         """
         with self._growing, self._store.at_once() as fetch:
-            view = WriterView(self._cache, fetch, self._store.stream)
+            view = WriterView(self.chain, self._cache, fetch, self._store.stream)
             try:
-                applied = apply(view, self.chain, header, transactions, known)
+                applied = apply(view, self.chain, header, transactions, known or {}, self.days.tagged)
             except VersionMissing as why:
                 raise RulesMissing(str(why)) from why
         return Decided(tuple(transactions), applied)
@@ -151,36 +156,28 @@ class Replica:
         Raises   DiskFull, DiskFailed, StoreCorrupt; the block is then not on the disk, and this copy is of no more use
         """
         applied = decided.applied
-        chain, results = applied.chain, applied.results
-        system_leaves = applied.leaves[: len(applied.leaves) - sum(1 for each in results if each.index is not None)]
-        block = Block(
-            chain.height,
-            chain.time_ms,
-            applied.header.proposer,
-            applied.app_hash,
-            chain.log.size,
-            chain.log.root(),
-            decided.transactions,
-            results,
-            system_leaves,
-        )
+        chain, block = applied.chain, block_of(applied, decided.transactions)
         with self._growing:  # to the end: whoever works ahead reads the rows through the cache and keeps there what it read
-            after = self._moment.end(applied.replaced)
+            forgotten = self.days.leaving(self.chain, chain)
+            after = self._moment.end({**applied.replaced, **dict(forgotten)})
             self._store.commit(
                 Change(
                     chain.encoded(),
                     applied.writes,
                     row_of(block),
-                    [each.id for each in results],
+                    [each.id for each in block.results],
                     self._tiles.grow(applied.nodes),
                     [DayRow(each.day, each.index, each.joined) for each in applied.days],
                     changes_in(block),
-                )
+                    (forgotten[0][0], forgotten[-1][0]) if forgotten else None,
+                ),
+                self.days.changed(applied.tagged),
             )
+            self.days.take(applied.tagged)
             self._cache.replace(applied.writes)
             self._moment = after
             self._recent.keep(block)
-            self._final = View(chain, after, self._cache, self._store.get, self._store.scan)
+            self._final = self._seen(chain)
         return block
 
     def advance(self, now_ms: int, transactions: Sequence[bytes], known: Mapping[bytes, Screened] | None = None) -> Block:
@@ -203,8 +200,8 @@ class Replica:
         with self._growing:
             self._store.unstage()
 
-    def restore(self, chain: Chain) -> None:
-        """Go on from the staged rows, which `ledger.Restore` has checked; only a copy that has no block yet may.
+    def restore(self, chain: Chain, tagged: Tagged) -> None:
+        """Go on from the staged rows, which `ledger.Restore` has checked and added up; only a copy that has no block yet may.
 
         What came before the snapshot's height is not here: neither its blocks, nor its entries, nor proofs of them.
         Raises   DiskFull, DiskFailed; this copy is then of no more use, and what is on the disk is still as it began
@@ -215,11 +212,11 @@ class Replica:
             after = self._moment.end(dict(self._store.scan(b"")), is_whole=True)
             change = Change(chain.encoded(), {}, marker, [], self._tiles.grow(peaks(chain.log)))
             facts = {_HORIZON: chain.log.size.to_bytes(8, "big"), _BEGAN: chain.height.to_bytes(8, "big")}
-            self._store.commit(change, facts, is_adopting=True)
+            self._store.commit(change, facts | self.days.changed(tagged), is_adopting=True)
+            self.days.take(tagged)
             self.missing, self.began = chain.log.size, chain.height
             self._cache, self._moment = Cache(), after
-            view = View(chain, after, self._cache, self._store.get, self._store.scan)
-            self._final = View(replace(chain, keys=directory.key_table(view)), after, self._cache, self._store.get, self._store.scan)
+            self._final = self._seen(replace(chain, keys=directory.key_table(self._seen(chain))))
 
     def last_before(self, time_ms: int, until_height: int) -> int:
         """Return the last height up to `until_height` whose block is older than `time_ms`; 0 if there is none."""
@@ -245,9 +242,11 @@ class Replica:
             self._recent = Recent()
             self.missing = 0
 
-    def at_one_moment(self) -> AbstractContextManager[tuple[bytes, Iterator[tuple[bytes, bytes]]]]:
+    @contextmanager
+    def at_one_moment(self) -> Iterator[tuple[bytes, Iterator[tuple[bytes, bytes]]]]:
         """Give the chain and the state's rows in key order as they are now, whatever is committed meanwhile."""
-        return self._store.at_one_moment()
+        with self._store.at_one_moment() as (chain, rows):
+            yield chain, Present(parse_chain(chain)).among(rows)
 
     def checkpoint(self) -> None:
         """Bring the store's write-ahead log into its file."""

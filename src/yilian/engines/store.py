@@ -132,6 +132,8 @@ class Store:
         gone = sorted(key for key, value in change.writes.items() if value is None)
         self._insert("state(key, value)", kept, "ON CONFLICT(key) DO UPDATE SET value = excluded.value")
         self._writer.executemany("DELETE FROM state WHERE key = ?", ((key,) for key in gone))
+        if change.forgotten is not None:
+            run("DELETE FROM state WHERE key >= ? AND key <= ?", change.forgotten)
         block = change.block
         if block is not None:
             row = (block.height, block.time_ms, block.proposer, block.app_hash, block.log_size, block.log_root, block.body)
@@ -207,10 +209,9 @@ class Store:
                 return
             since = page[-1][0] + b"\0"
 
-    def state_size(self) -> int:
-        """Return how many rows the state has."""
-        row = self._one("SELECT count(*) FROM state", ())
-        return 0 if row is None else int(row[0])
+    def first(self, since: bytes, until: bytes, count_max: int) -> list[tuple[bytes, bytes]]:
+        """Return the first rows from key `since` on and before `until`, ascending."""
+        return self._all("SELECT key, value FROM state WHERE key >= ? AND key < ? ORDER BY key LIMIT ?", (since, until, count_max))
 
     def fact(self, name: str) -> bytes | None:
         """Return what is kept under a name."""

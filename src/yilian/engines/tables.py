@@ -6,7 +6,8 @@ Tables   state    key -> value: what the rules see
          tiles    the log's nodes (see `tiles`)
          days     UTC day -> log index of its leaf, and its access tags in ascending order
          changes  log index -> height of each entry or leaf that changed who the members are
-         facts    "format", "genesis", "chain", "changes" (the table of that name is complete)
+         facts    "format", "genesis", "chain", "changes" (the table of that name is complete),
+                  "tagged": `CBOR([[day, lanes over the rows of its tags], ...])` of days of which all are counted
                   of a copy that began with a snapshot "began", its height, and "horizon", the log's size
                   there, until what came before has been fetched
          staged   the rows of a snapshot that is being restored, in the state's own shape; it becomes `state` as a whole or is dropped
@@ -69,3 +70,4 @@ class Change:
     tiles: dict[int, bytes] | None = None
     days: Sequence[DayRow] = ()
     changes: Sequence[int] = ()  # log indexes
+    forgotten: tuple[bytes, bytes] | None = None  # the first and the last key of rows that left the state earlier, and the disk now

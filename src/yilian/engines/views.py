@@ -7,12 +7,13 @@ view stays at its height however long it is held, costs nothing to make, and mom
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from yilian.base.kinds import Writes
-from yilian.ledger import Chain
+from yilian.ledger import Chain, gone
 
+Row = tuple[bytes, bytes]
 ROWS_CACHED = 16_384  # in each of two generations: nonce pages, members, parameters, live grants
 
 
@@ -86,10 +87,28 @@ class Moment:
         return self.next
 
 
+class Present:
+    """Which of the rows on the disk are of the state after a block: the disk forgets the tags of a day later than the state does."""
+
+    __slots__ = ("_since", "_until")
+
+    def __init__(self, chain: Chain) -> None:
+        """See the state of `chain`."""
+        self._since, self._until = gone(chain.time_ms)
+
+    def has(self, key: bytes) -> bool:
+        """Say whether a row at `key`, if there is one, is of the state."""
+        return key < self._since or key >= self._until
+
+    def among(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield those of the rows that are of the state."""
+        return (row for row in rows if self.has(row[0]))
+
+
 class View:
     """The state at the height of `chain`."""
 
-    __slots__ = ("_cache", "_fetch", "_moment", "_scan", "chain")
+    __slots__ = ("_cache", "_fetch", "_moment", "_present", "_scan", "chain")
 
     def __init__(
         self,
@@ -97,10 +116,11 @@ class View:
         moment: Moment,
         cache: Cache,
         fetch: Callable[[bytes], bytes | None],
-        scan: Callable[[bytes], list[tuple[bytes, bytes]]],
+        scan: Callable[[bytes], list[Row]],
     ) -> None:
         """See the state of `chain`, which is final while `moment` lasts; `fetch` and `scan` read the disk."""
         self.chain = chain
+        self._present = Present(chain)
         self._moment = moment
         self._cache = cache
         self._fetch = fetch
@@ -108,6 +128,8 @@ class View:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value at `key`, or None."""
+        if not self._present.has(key):
+            return None
         found = self._cache.peek(key)
         value = self._fetch(key) if isinstance(found, _Absent) else found
         # Asked after the read: a block that the read may have seen has hung its replaced values on before it was committed.
@@ -118,7 +140,7 @@ class View:
             moment = moment.next
         return value
 
-    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def scan(self, prefix: bytes) -> Iterator[Row]:
         """Yield (key, value) for every key that begins with `prefix`, ascending."""
         rows = self._scan(prefix)
         patch: Writes = {}
@@ -134,24 +156,29 @@ class View:
         if patch:
             patched = {**dict(rows), **patch}
             rows = sorted((key, value) for key, value in patched.items() if value is not None)
-        yield from rows
+        yield from self._present.among(rows)
 
 
 class WriterView:
     """The latest state as the writing thread sees it."""
 
-    __slots__ = ("_cache", "_fetch", "scan")
+    __slots__ = ("_cache", "_fetch", "_present", "_scan")
 
-    def __init__(
-        self, cache: Cache, fetch: Callable[[bytes], bytes | None], scan: Callable[[bytes], Iterator[tuple[bytes, bytes]]]
-    ) -> None:
-        """Read through `cache`, then through `fetch`."""
+    def __init__(self, chain: Chain, cache: Cache, fetch: Callable[[bytes], bytes | None], scan: Callable[[bytes], Iterator[Row]]) -> None:
+        """See the state of `chain`; read through `cache`, then through `fetch`."""
+        self._present = Present(chain)
         self._cache = cache
         self._fetch = fetch
-        self.scan = scan
+        self._scan = scan
+
+    def scan(self, prefix: bytes) -> Iterator[Row]:
+        """Yield (key, value) for every key that begins with `prefix`, ascending."""
+        return self._present.among(self._scan(prefix))
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value at `key`, or None."""
+        if not self._present.has(key):
+            return None
         value = self._cache.get(key)
         if isinstance(value, _Absent):
             value = self._fetch(key)

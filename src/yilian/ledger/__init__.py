@@ -9,12 +9,12 @@ Files, in the order of an entry's life: `genesis` (who may carry), `screening` (
 from yilian.ledger.answers import StateAnswer, parse_answer, sign_answer, sign_day
 from yilian.ledger.apply import ACCEPTED, Applied, Result, apply
 from yilian.ledger.chain import BlockHeader, Chain, parse_chain, start
-from yilian.ledger.daily import ClosedDay, DailyLeaf, access_root, parse_daily_leaf
+from yilian.ledger.daily import ClosedDay, DailyLeaf, Tagged, access_root, gone, is_tag, parse_daily_leaf, tagged_at, tagged_with
 from yilian.ledger.equivocation import Equivocation, parse_equivocation
 from yilian.ledger.genesis import Founder, Genesis, parse_genesis
 from yilian.ledger.history import MEMBERSHIP, History, is_quorum, validators
 from yilian.ledger.log import Frontier, Node, NodeStore, consistency, frontier_at, inclusion, root_at
-from yilian.ledger.lthash import lanes_over
+from yilian.ledger.lthash import LANES_SIZE_BYTES, lanes_over
 from yilian.ledger.membership import Item, Membership, NotProven, Verified
 from yilian.ledger.nonces import RESTART_SKIP, WINDOW, highest_spent
 from yilian.ledger.overlay import Overlay, Rows
@@ -36,6 +36,7 @@ from yilian.ledger.versions import NEWEST, VersionMissing, rules_of
 
 __all__ = [
     "ACCEPTED",
+    "LANES_SIZE_BYTES",
     "MEMBERSHIP",
     "NEWEST",
     "RESTART_SKIP",
@@ -72,6 +73,7 @@ __all__ = [
     "Screened",
     "SnapshotRejected",
     "StateAnswer",
+    "Tagged",
     "Verified",
     "VerifiedRecord",
     "VersionMissing",
@@ -81,9 +83,11 @@ __all__ = [
     "consistency",
     "describe",
     "frontier_at",
+    "gone",
     "highest_spent",
     "inclusion",
     "is_quorum",
+    "is_tag",
     "lanes_over",
     "open_receipt",
     "parse_answer",
@@ -105,6 +109,8 @@ __all__ = [
     "sign_day",
     "split_transparent",
     "start",
+    "tagged_at",
+    "tagged_with",
     "transparent",
     "validators",
     "verify",

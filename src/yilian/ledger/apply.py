@@ -50,6 +50,7 @@ class Applied:
     leaves: tuple[bytes, ...]
     nodes: tuple[Node, ...]
     days: tuple[daily.ClosedDay, ...]
+    tagged: daily.Tagged  # after the block
 
     @property
     def app_hash(self) -> bytes:
@@ -60,7 +61,7 @@ class Applied:
 class _Block:
     """The working of one block: an overlay, the replay windows, and the leaves so far."""
 
-    def __init__(self, view: StateView, chain: Chain, header: BlockHeader) -> None:
+    def __init__(self, view: StateView, chain: Chain, header: BlockHeader, tagged: daily.Tagged) -> None:
         self.chain = chain
         self.header = header
         self.now_s = max(header.time_ms, chain.time_ms) // 1_000  # time does not run backwards
@@ -72,6 +73,8 @@ class _Block:
         self.leaves: list[bytes] = []
         self.hashes: list[bytes] = []
         self.days: list[daily.ClosedDay] = []
+        self.tagged = dict(tagged)
+        self.gone: list[bytes] = []  # the lanes of days that went as one
 
     @property
     def next_index(self) -> int:
@@ -92,8 +95,18 @@ class _Block:
             self.days.append(daily.ClosedDay(day, self.next_index, joined))
             data = daily.DailyLeaf(self.chain.network, day, root, digest).encoded()
             self.append(data, leaf_hash(data))
-        for day in daily.days_to_drop(last, today):
-            self.overlay.drop(access.day_prefix(day))
+        self._drop_days(daily.days_to_drop(last, today))
+        self.tagged[today] = lthash.EMPTY
+
+    def _drop_days(self, days: range) -> None:
+        """Let the tags of some days go: as one where their lanes are known, else row by row."""
+        known = {day: self.tagged.pop(day) for day in days if day in self.tagged}
+        self.gone.extend(known.values())
+        for day in known:
+            self.overlay.forget(access.day_prefix(day))
+        for day in days:
+            if day not in known:
+                self.overlay.drop(access.day_prefix(day))
 
     def suspend_equivocators(self) -> None:
         """Suspend each member whose validator signed two blocks of one height, and say so in the log."""
@@ -164,27 +177,47 @@ class _Block:
         )
         return decide(self.rules, self.overlay, self.keys_now, transaction, act)
 
+    def lanes_after(self, writes: Writes, replaced: Writes) -> bytes:
+        """Return the lanes of the state after all writes; the tags among them count for their day too, if all of its tags do."""
+        if not writes and not self.gone:
+            return self.chain.lanes
+        today = day_of(self.now_s)
+        of_today = access.day_prefix(today) if today in self.tagged else ()
+        removed = ((key, before) for key, before in replaced.items() if before is not None)
+        added = ((key, after) for key, after in writes.items() if after is not None and not key.startswith(of_today))
+        tags = lthash.lanes_over((key, after) for key, after in writes.items() if after is not None and key.startswith(of_today))
+        if tags != lthash.EMPTY:
+            self.tagged[today] = lthash.combined(self.tagged[today], plus=[tags])
+        return lthash.combined(lthash.changed(self.chain.lanes, removed, added), plus=[tags], minus=self.gone)
+
 
 def apply(
-    view: StateView, chain: Chain, header: BlockHeader, transactions: Sequence[bytes], known: Mapping[bytes, Screened] | None = None
+    view: StateView,
+    chain: Chain,
+    header: BlockHeader,
+    transactions: Sequence[bytes],
+    known: Mapping[bytes, Screened] | None = None,
+    tagged: daily.Tagged | None = None,
 ) -> Applied:
-    """Return what the block does to the state and the log. `known` holds transactions that were screened before, by their bytes."""
-    block = _Block(view, chain, header)
+    """Return what the block does to the state and the log. `known` holds transactions that were screened before, by their bytes.
+
+    Where `tagged` knows the lanes of a day, its tags go without a write for each: the caller sees by `daily.gone` that they have.
+    """
+    block = _Block(view, chain, header, tagged or {})
     block.close_days()
     block.suspend_equivocators()
     screened = block.screened(transactions, known or {})
     results = tuple([block.take(data, said) for data, said in zip(transactions, screened, strict=True)])
     block.overlay.take(block.windows.writes())
     writes, replaced = block.overlay.settled()
-    removed = ((key, before) for key, before in replaced.items() if before is not None)
-    added = ((key, after) for key, after in writes.items() if after is not None)
+    lanes = block.lanes_after(writes, replaced)
     frontier, nodes = chain.log.grown(block.hashes)
     after_block = replace(
         chain,
         height=header.height,
         time_ms=max(header.time_ms, chain.time_ms),
         log=frontier,
-        lanes=lthash.changed(chain.lanes, removed, added) if writes else chain.lanes,
+        lanes=lanes,
         keys=block.keys_now,
     )
-    return Applied(header, after_block, writes, replaced, results, tuple(block.leaves), tuple(nodes), tuple(block.days))
+    return Applied(header, after_block, writes, replaced, results, tuple(block.leaves), tuple(nodes), tuple(block.days), block.tagged)

@@ -36,6 +36,16 @@ def lanes_over(rows: Iterable[Row]) -> bytes:
     return changed(EMPTY, [], rows)
 
 
+def combined(lanes: bytes, plus: Iterable[bytes] = (), minus: Iterable[bytes] = ()) -> bytes:
+    """Return the lanes after some sets of rows came and others went, each known by its own lanes."""
+    total = np.frombuffer(lanes, dtype=_LANE).copy()
+    for each in plus:
+        total += np.frombuffer(each, dtype=_LANE)
+    for each in minus:
+        total -= np.frombuffer(each, dtype=_LANE)
+    return total.tobytes()
+
+
 def digest(lanes: bytes) -> bytes:
     """Return the 32-byte state digest."""
     return sha256(lanes)

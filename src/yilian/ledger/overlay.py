@@ -20,6 +20,7 @@ class Overlay:
         self.writes: Writes = {}
         self._ungrouped: list[Writes] = []
         self._groups: dict[bytes, dict[bytes, None]] = {}
+        self._forgotten: tuple[bytes, ...] = ()
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value at `key` as written so far."""
@@ -31,14 +32,18 @@ class Overlay:
         """Return the value at `key` before any of the writes."""
         if key in self._read:
             return self._read[key]
-        value = self._base.get(key)
+        value = self._below(key)
         self._read[key] = value
         return value
+
+    def _below(self, key: bytes) -> bytes | None:
+        return None if self._forgotten and key.startswith(self._forgotten) else self._base.get(key)
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) under `prefix` in ascending key order, as written so far; rows of the base pass through one at a time."""
         fresh = sorted([(key, value) for key in self._written(prefix) if (value := self.writes[key]) is not None])
-        yield from merge(((key, value) for key, value in self._base.scan(prefix) if key not in self.writes), fresh)
+        base = ((key, value) for key, value in self._base.scan(prefix) if key not in self.writes and not key.startswith(self._forgotten))
+        yield from merge(base, fresh)
 
     def take(self, writes: Writes) -> None:
         """Add the writes of one accepted transaction."""
@@ -52,6 +57,11 @@ class Overlay:
             self.writes[key] = None
         for key in self._written(prefix):
             self.writes[key] = None
+
+    def forget(self, prefix: bytes) -> None:
+        """Take every row of the base under `prefix` for gone, without looking at them; asked before anything else."""
+        assert not self._read, "what was read before would still be known"
+        self._forgotten = (*self._forgotten, prefix)
 
     def _written(self, prefix: bytes) -> Iterator[bytes]:
         """Yield the keys under `prefix` that were written; others are not looked at, or a block of n entries that scan takes n * n."""
@@ -69,7 +79,7 @@ class Overlay:
         replaced: Writes = {}
         same = []
         for key, after in self.writes.items():
-            before = self._read.pop(key) if key in self._read else self._base.get(key)
+            before = self._read.pop(key) if key in self._read else self._below(key)
             if before == after:
                 same.append(key)
             else:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from yilian.base.codec import Malformed, decode, encode
 from yilian.base.digests import sha256
-from yilian.ledger import lthash
+from yilian.ledger import daily, lthash
 from yilian.ledger.chain import Chain
 from yilian.ledger.log import Frontier, frontier_of
 
@@ -90,6 +90,7 @@ class Restore:
         self._manifest = manifest
         self._app_hash = app_hash
         self._lanes = lthash.EMPTY
+        self._tagged: daily.Tagged = {}
         self._taken = 0
         self._last_key = b""
 
@@ -108,7 +109,9 @@ class Restore:
             if key <= self._last_key:
                 raise SnapshotRejected(f"chunk {self._taken} has rows out of order")
             self._last_key = key
-        self._lanes = lthash.changed(self._lanes, [], rows)
+        tags = [row for row in rows if daily.is_tag(row[0])]
+        self._lanes = lthash.changed(self._lanes, [], (row for row in rows if not daily.is_tag(row[0])))
+        self._tagged = daily.tagged_with(self._tagged, tags)
         self._taken += 1
         return rows
 
@@ -120,10 +123,16 @@ class Restore:
         if self._taken != len(self._manifest.chunks):
             raise SnapshotRejected(f"only {self._taken} of {len(self._manifest.chunks)} chunks were taken")
         manifest = self._manifest
-        chain = Chain(manifest.network, manifest.height, manifest.time_ms, manifest.log, self._lanes)
+        lanes = lthash.combined(self._lanes, plus=self._tagged.values())  # of every tag that came, whatever its day
+        chain = Chain(manifest.network, manifest.height, manifest.time_ms, manifest.log, lanes)
         if chain.app_hash != self._app_hash:
             raise SnapshotRejected("its rows and log are not those of the trusted app hash")
         return chain
+
+    @property
+    def tagged(self) -> daily.Tagged:
+        """The lanes over the tags of each day that the state has; asked once all chunks were taken."""
+        return daily.tagged_at(self._manifest.time_ms, self._tagged)
 
 
 def _head(count: int) -> bytes:

@@ -178,7 +178,7 @@ class Snapshots:
             self._replica.stage(rows)
             self._members.take({key: value for key, value in rows if key.startswith(directory.MEMBER_PREFIX)})
             if number + 1 == len(manifest.chunks):
-                self._replica.restore(self._timed(restore.finish()))
+                self._replica.restore(self._timed(restore.finish()), restore.tagged)
                 self._restore = None
                 (self._folder / SEEN_THROUGH).unlink(missing_ok=True)
         except SnapshotRejected as why:
