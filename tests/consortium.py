@@ -23,6 +23,7 @@ from yilian.engines.cometbft.engine import WAITING_MAX
 from yilian.engines.cometbft.items import Screening
 from yilian.engines.cometbft.process import binary
 from yilian.engines.cometbft.rpc import Rpc
+from yilian.engines.cometbft.waiting import Waiting
 from yilian.engines.replica import Replica
 from yilian.ledger import Genesis
 from yilian.sim.region import free_ports
@@ -73,7 +74,7 @@ def engine_on(replica):
     engine._is_due, engine._closing = threading.Condition(engine._guard), threading.Event()
     engine._places, engine._inbox = threading.BoundedSemaphore(WAITING_MAX), queue.SimpleQueue()
     engine._advanced, engine._bell, engine._last_block_at = threading.Event(), SimpleNamespace(ring=lambda: None), 0.0
-    engine.application = SimpleNamespace(screening=Screening(replica.genesis.network_id, replica.keys()))
+    engine.application = SimpleNamespace(screening=Screening(replica.genesis.network_id, replica.keys()), waiting=Waiting(1 << 20, len))
     return engine
 
 

@@ -22,7 +22,7 @@ from yilian.base.codec import Malformed, decode
 from yilian.base.merkle import leaf_hash
 from yilian.base.refusals import Refused
 from yilian.contracts import directory
-from yilian.engines.cometbft.application import Application
+from yilian.engines.cometbft.application import CODE_KEPT, Application
 from yilian.engines.cometbft.settings import address, chain_id, genesis_document
 from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
@@ -59,7 +59,8 @@ class Node:
     folder: object
     application: Application = None
     replica: Replica = None
-    mempool: list = field(default_factory=list)
+    mempool: list = field(default_factory=list)  # CometBFT's
+    admitted: list = field(default_factory=list)  # what the application let in or kept for itself
     height: int = 0  # of CometBFT's own record
 
 
@@ -145,6 +146,7 @@ class Hostile:
         node.application._snapshots.close()
         node.replica.close()
         node.mempool.clear()
+        node.admitted.clear()
         self.start(node)
 
     def handshake(self, node):
@@ -195,6 +197,7 @@ class Hostile:
         self.audit(node)
         included = set(block.items)
         node.mempool = [item for item in node.mempool if item not in included]
+        node.admitted = [item for item in node.admitted if item not in included]
         return self.crash(node) if crash == "after" else None
 
     def proposal(self, height, block):
@@ -237,11 +240,19 @@ class Hostile:
             heard = [item for item in fresh if self.random.random() < 0.85]
             self.random.shuffle(heard)
             for item in heard:
+                ours = [item] if self.random.random() < 0.25 else []
                 for kind in self.random.choice([[abci.NEW], [abci.NEW, abci.NEW], [abci.NEW, abci.RECHECK]]):
-                    answer = node.application.check_tx(abci.RequestCheckTx(tx=item, type=kind))
-                    self.verdict(node, item, answer.code == 0, "check")
+                    with node.application.waiting.handing_over(ours):
+                        answer = node.application.check_tx(abci.RequestCheckTx(tx=item, type=kind))
+                    self.verdict(node, item, answer.code in (0, CODE_KEPT), "check")
+                if ours and answer.code == CODE_KEPT:
+                    raise Found("what is our own was kept from the mempool: nobody would hear of it")
                 if answer.code == 0 and item not in node.mempool:
                     node.mempool.append(item)
+                if answer.code in (0, CODE_KEPT) and item not in node.admitted:
+                    node.admitted.append(item)
+                if answer.code == CODE_KEPT and not node.mempool:
+                    raise Found("an item is kept and CometBFT's mempool is empty: it would not propose in its turn")
             self.random.shuffle(node.mempool)
 
     def verdict(self, node, item, is_admitted, what):
@@ -263,8 +274,9 @@ class Hostile:
             items = list(
                 proposer.application.prepare_proposal(abci.RequestPrepareProposal(txs=offered, max_tx_bytes=limit, height=height)).txs
             )
-            if sum(map(len, items)) > limit or not set(items) <= set(offered):
+            if sum(map(len, items)) > limit or not set(items) <= set(proposer.admitted):
                 raise Found("a proposal that is too large or invented")
+            self.audit_proposal(proposer, items, limit, is_told=height > 1)
             is_honest = self.random.random() < 0.8
             if not is_honest:
                 items.insert(self.random.randrange(len(items) + 1), self.story.item(self.now_ms // 1_000))
@@ -280,6 +292,12 @@ class Hostile:
             # Two thirds must have accepted; the rest decide with them. Some rounds fail all the same.
             if answers and all(answers) and 3 * len(answers) > 2 * len(here) and self.random.random() < 0.7:
                 return block
+
+    def audit_proposal(self, proposer, items, limit, *, is_told):
+        """Where there is room, all that was let in or kept and still holds is proposed: what is kept from CometBFT is not lost."""
+        left = [item for item in proposer.admitted if item not in items and holds(proposer.replica, item)]
+        if is_told and left and sum(len(item) + 4 for item in [*items, *left]) <= limit:
+            raise Found("what was admitted is not proposed though there is room")
 
     def spread(self):
         """Let some replicas execute what was decided; at least two stay at the tip, so that somebody can propose."""

@@ -12,7 +12,7 @@ from tests.worlds import node_key
 from yilian.base.refusals import Reason
 from yilian.engines import EngineStopped
 from yilian.engines.cometbft.ahead import Ahead
-from yilian.engines.cometbft.application import Application
+from yilian.engines.cometbft.application import CODE_KEPT, Application
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.embedded import EmbeddedEngine
 
@@ -86,6 +86,7 @@ class PersistsTooEarly(Application):
     def commit(self, asked):
         items, self._pending = self._pending.items, None
         self.screening.move_on(self._replica.keys(), items)
+        self.waiting.drop(items)
         return abci.ResponseCommit()
 
 
@@ -138,9 +139,28 @@ class TakesWhateverWasWorkedOut(Application):
         return super().finalize_block(asked)
 
 
+class KeepsAll(Application):
+    """Gives CometBFT nothing that came from a member, however long nothing was proposed."""
+
+    def check_tx(self, asked):
+        answer = super().check_tx(asked)
+        is_ours = asked.tx in self.waiting._ours
+        return answer if answer.code or is_ours else abci.ResponseCheckTx(code=CODE_KEPT)
+
+
+class ProposesWhatIsOfferedAlone(Application):
+    """Forgets in its turn what it kept from CometBFT."""
+
+    def prepare_proposal(self, asked):
+        self.waiting.drop([each for each in self.waiting.items() if each not in asked.txs])
+        return super().prepare_proposal(asked)
+
+
 @pytest.mark.parametrize(
     ("bug", "says"),
     [
+        (KeepsAll, "CometBFT's mempool is empty"),
+        (ProposesWhatIsOfferedAlone, "not proposed though there is room"),
         (PersistsTooEarly, "Info says another app hash|ends at height|ahead of the block store|app hash at height"),
         (ForgetsThatKeysChange, "the witness says otherwise"),
         (TrustsItsMempool, "ProcessProposal says True, the witness says otherwise"),

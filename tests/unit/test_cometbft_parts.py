@@ -32,8 +32,9 @@ from yilian.engines.cometbft import (
     WrongVersion,
     write_home,
 )
-from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, LOOK_S, LOOKS_MAX, Application, Timing
-from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX, BATCH_TRANSACTIONS_MAX, Held, Screening, in_block, pack, unpack
+from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, CODE_KEPT, LOOK_S, LOOKS_MAX, Application, Timing
+from yilian.engines.cometbft.held import Held
+from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX, BATCH_TRANSACTIONS_MAX, Screening, in_block, pack, unpack
 from yilian.engines.cometbft.peerfilter import BEHIND_MS, STRANGER_S
 from yilian.engines.cometbft.process import Process, _require_version, cause
 from yilian.engines.cometbft.server import Server
@@ -42,6 +43,7 @@ from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.cometbft.stubs.crypto import keys_pb2
 from yilian.engines.cometbft.stubs.types import params_pb2
+from yilian.engines.cometbft.waiting import Waiting
 from yilian.engines.cometbft.wire import MESSAGE_SIZE_BYTES_MAX, Frames, NotAbci, framed
 from yilian.engines.faults import RulesMissing
 from yilian.engines.fsck import fsck
@@ -266,11 +268,50 @@ def test_a_proposal_does_not_wait_for_ever_and_a_quiet_network_not_at_all(replic
     assert (propose(application, []), paused) == ([], [LOOK_S] * LOOKS_MAX)
 
 
-def test_what_was_admitted_is_proposed_once_after_what_cometbft_offers(application, genesis, story):
-    one, two = story.tick(genesis.started_at_s), story.tick(genesis.started_at_s)
+def test_what_was_admitted_is_proposed_once_in_its_order_and_then_what_else_cometbft_offers(application, genesis, story):
+    one, two, three = (story.tick(genesis.started_at_s) for _ in range(3))
     for each in (one, two):
         application.check_tx(abci.RequestCheckTx(tx=each))
-    assert propose(application, [two]) == [two, one]
+    assert propose(application, [three, two]) == [one, two, three]
+
+
+def test_what_came_from_members_is_kept_but_for_the_first_at_a_height_and_what_is_our_own(application, genesis, story):
+    def answer(item, ours=()):
+        with application.waiting.handing_over(ours):
+            return application.check_tx(abci.RequestCheckTx(tx=item)).code
+
+    first, second, own, later, forged = (story.tick(genesis.started_at_s) for _ in range(5))
+    assert [answer(first), answer(second), answer(own, [own]), answer(first), answer(second)] == [0, CODE_KEPT, 0, 0, CODE_KEPT]
+    assert answer(forged[:-1] + bytes([forged[-1] ^ 1])) == Reason.BAD_SIGNATURE
+    assert propose(application, []) == [first, second, own]
+    decided(application, 1, [first, second])
+    assert [answer(later), answer(second)] == [0, CODE_KEPT]
+    application.waiting.begin_anew()
+    assert answer(second) == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 2), st.booleans()), max_size=60))
+def test_whatever_cometbft_was_not_given_is_here_and_it_was_given_something_at_every_height(steps):
+    """`Waiting` against a witness of two sets: what CometBFT's mempool holds, and what has been asked about and is in no block."""
+    waiting, mempool, asked, heights = Waiting(60, len), set(), set(), set()
+    height = 0
+    for size, is_ours, blocks, is_committed in steps:
+        item = bytes([size]) * (size + 8)
+        height += blocks
+        with waiting.handing_over([item] if is_ours else []):
+            is_given = waiting.take(item, 1, height)
+        if is_given:
+            mempool.add(item)
+            heights.add(height)
+        asked.add(item)
+        assert height in heights
+        assert item in mempool or not is_ours
+        assert asked == mempool | set(waiting.items())
+        assert waiting.transactions() == len(waiting.items())
+        if is_committed:
+            waiting.drop([item])
+            mempool.discard(item)
+            asked.discard(item)
 
 
 # -- one semantics of signatures

@@ -25,13 +25,14 @@ from yilian.contracts import directory
 from yilian.engines.cometbft import validators
 from yilian.engines.cometbft.ahead import Ahead, Proposal, Worked
 from yilian.engines.cometbft.faults import OutOfStep, WrongGenesis, WrongVersion
-from yilian.engines.cometbft.items import Screening, in_block
+from yilian.engines.cometbft.items import BATCHES_SIZE_BYTES_MAX, Screening, batch_bytes, in_block
 from yilian.engines.cometbft.peerfilter import PeerFilter
 from yilian.engines.cometbft.settings import SEATS, VERSION, chain_id
 from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.cometbft.stubs.crypto import keys_pb2
 from yilian.engines.cometbft.stubs.types import params_pb2
+from yilian.engines.cometbft.waiting import Waiting
 from yilian.engines.faults import RulesMissing
 from yilian.engines.protocol import Block
 from yilian.engines.replica import Decided, Replica
@@ -43,6 +44,7 @@ LOOK_S = 0.01  # between two looks at what has been admitted
 LOOKS_MAX = 20  # 0.2 s: leaves 0.5 s of `timeout_propose`
 CALM_LOOKS = 5  # as many looks at which nothing new had come: nothing more is on its way
 CODE_ADMITTED = 0
+CODE_KEPT = 2**32 - 1  # no refusal's number
 # An access entry ends 90 s after issue and at most 120 s after its block's time (design 03): 30 s are left, a heartbeat takes 5 (ADR-0118)
 STALE_MS_MAX = 20_000
 PEER = "/p2p/filter/id/"  # asked by CometBFT of each peer, `filter_peers`; source: CometBFT v0.38.25, node/setup.go createTransport
@@ -97,6 +99,8 @@ class Application:
         self._pending: _Pending | None = None
         self._names = validators.names(replica.read())
         self.screening = Screening(self._genesis.network_id, replica.keys(), processes)
+        self.waiting = Waiting(BATCHES_SIZE_BYTES_MAX, batch_bytes)
+        self._is_checking = False  # an item, on the mempool's connection
         self._ahead = Ahead(self._worked_ahead)
 
     def close(self) -> None:
@@ -173,12 +177,18 @@ class Application:
     # -- mempool connection
 
     def check_tx(self, asked: abci.RequestCheckTx) -> abci.ResponseCheckTx:
-        """Answer whether an item may enter the mempool; the code is the refusal's number."""
+        """Answer whether an item may enter the mempool; the code is the refusal's number, or says that the item is kept here (`waiting`)."""
+        item = asked.tx
+        self._is_checking = True
         try:
-            self.screening.check(asked.tx)
+            count = self.screening.admit(item)
         except Refused as no:
             return abci.ResponseCheckTx(code=int(no.reason), log=str(no), codespace="yilian")
-        return abci.ResponseCheckTx(code=CODE_ADMITTED)
+        finally:
+            self._is_checking = False
+        if self.waiting.take(item, count, self._replica.chain.height):
+            return abci.ResponseCheckTx(code=CODE_ADMITTED)
+        return abci.ResponseCheckTx(code=CODE_KEPT, log="kept for a proposal of ours", codespace="yilian")
 
     # -- consensus connection
 
@@ -198,7 +208,8 @@ class Application:
         return abci.ResponseInitChain(app_hash=self._replica.chain.app_hash)
 
     def prepare_proposal(self, asked: abci.RequestPrepareProposal) -> abci.ResponsePrepareProposal:
-        """Answer the items to propose: those that hold, in their order, until the block is full; first those that CometBFT offers.
+        """Answer the items to propose: those that hold, in the order in which they came, until the block is full; last those that CometBFT
+        offers and we had no room for.
 
         What does not hold held when it was taken in: its carrier's key has gone since. CometBFT keeps such items, offers no way to drop
         one, and would in the end offer nothing else; so when they are half of what fits, its mempool is to be emptied (ADR-0090).
@@ -206,14 +217,15 @@ class Application:
         if asked.height == 1 or self._is_stale(_ms(asked.time)):
             return abci.ResponsePrepareProposal()  # its time is genesis's, or from before a halt: what is true now would be refused
         self._await_admissions()
-        offered = frozenset(asked.txs)
+        waiting, offered = self.waiting.items(), list(asked.txs)
+        known = frozenset(waiting)
         items, size_bytes, count, refused_bytes = [], 0, 0, 0
-        for item in [*asked.txs, *[each for each in self.screening.checked() if each not in offered]]:
+        for item in [*waiting, *[each for each in offered if each not in known]]:
             try:
                 inside = self.screening.admit(item)
             except Refused:
                 refused_bytes += len(item) if item in offered else 0
-                self.screening.drop(item)
+                self.waiting.drop([item])
                 continue
             cost_bytes = len(item) + _overhead_bytes(len(item))
             if size_bytes + cost_bytes > asked.max_tx_bytes or count + inside > BLOCK_TRANSACTIONS_MAX:
@@ -232,8 +244,8 @@ class Application:
         """
         seen, calm_looks, wanted = -1, 0, max(self._last_counts)
         for _ in range(LOOKS_MAX):
-            count = sum(self.screening.checked().values())
-            calm_looks = calm_looks + 1 if count == seen > 0 else 0
+            count = self.waiting.transactions()
+            calm_looks = calm_looks + 1 if count == seen > 0 and not self._is_checking else 0
             seen = count
             if wanted < BUSY_TRANSACTIONS or count >= wanted or calm_looks == CALM_LOOKS:
                 return
@@ -298,6 +310,7 @@ class Application:
             block = self._replica.commit(pending.decided)
             self._pending = None
             self.screening.move_on(self._replica.keys(), pending.items, block.transactions)
+            self.waiting.drop(pending.items)
             if pending.updates:
                 self._names |= validators.names(self._replica.read())
             self._last_counts = (self._last_counts[1], len(block.transactions))

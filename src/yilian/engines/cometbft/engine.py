@@ -180,6 +180,7 @@ class CometBftEngine(Served):
 
     def _begun(self) -> None:
         """Hear that CometBFT began anew, with an empty mempool: all that is pending is to be sent again."""
+        self.application.waiting.begin_anew()
         with self._is_due:
             self._due = {id_: one.data for id_, one in self._pending.items()}
             self._is_due.notify_all()
@@ -295,7 +296,8 @@ class CometBftEngine(Served):
         while items and not self._closing.is_set():
             self._advanced.clear()
             try:
-                taken = self._rpc.broadcast(items)
+                with self.application.waiting.handing_over(items):
+                    taken = self._rpc.broadcast(items)
             except Unreachable:
                 self._closing.wait(RETRY_S)
                 continue

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
 
 from yilian.base.codec import Malformed, decode, encode
 from yilian.base.cose import SIGN1_HEAD
 from yilian.base.refusals import Reason, Refused, require
+from yilian.engines.cometbft.held import Held
 from yilian.engines.cometbft.screener import Screener
 from yilian.ledger import KeyTable, Screened
 
@@ -27,8 +27,6 @@ FACTS_SIZE_BYTES_MAX = 64 * 1024 * 1024  # as many small transactions as four me
 BATCHES_SIZE_BYTES_MAX = 16 * 1024 * 1024  # two full blocks; what falls out is taken apart again
 FACT_SIZE_BYTES = 1_500  # of a fact's objects, besides its bytes: measured
 FACT_COPIES = 4  # the transaction, its payload, and the payload's values, whose objects are at most twice their bytes
-
-HeldT = TypeVar("HeldT")
 
 
 def pack(transactions: Sequence[bytes]) -> bytes:
@@ -70,35 +68,12 @@ def in_block(items: Sequence[bytes], opened: Callable[[bytes], Sequence[bytes]] 
     return transactions, counts
 
 
-class Held(dict[bytes, HeldT], Generic[HeldT]):
-    """What is remembered by bytes, the oldest forgotten where it would be more than `size_bytes_max`; whoever changes it holds a lock."""
-
-    def __init__(self, size_bytes_max: int, cost_bytes: Callable[[bytes], int]) -> None:
-        """Begin empty; `cost_bytes` says what a key and what is remembered under it take."""
-        super().__init__()
-        self._size_bytes_max = size_bytes_max
-        self._cost_bytes = cost_bytes
-        self.size_bytes = 0
-
-    def hold(self, key: bytes, value: HeldT) -> None:
-        """Remember a value."""
-        if key not in self:
-            self.size_bytes += self._cost_bytes(key)
-        self[key] = value
-        while self.size_bytes > self._size_bytes_max:
-            self.forget(next(iter(self)))
-
-    def forget(self, key: bytes) -> None:
-        """Forget a value, if it is here."""
-        if self.pop(key, None) is not None:
-            self.size_bytes -= self._cost_bytes(key)
-
-
 def _fact_bytes(data: bytes) -> int:
     return FACT_COPIES * len(data) + FACT_SIZE_BYTES
 
 
-def _batch_bytes(item: bytes) -> int:
+def batch_bytes(item: bytes) -> int:
+    """Return what an item and its transactions take in memory."""
     return 2 * len(item) + FACT_SIZE_BYTES  # itself and its transactions
 
 
@@ -111,8 +86,7 @@ class Screening:
         self._screener = Screener(network, lambda: self._keys, processes)
         self._guard = threading.Lock()
         self.facts: Held[Screened] = Held(FACTS_SIZE_BYTES_MAX, _fact_bytes)
-        self._admitted: Held[tuple[KeyTable, tuple[bytes, ...]]] = Held(BATCHES_SIZE_BYTES_MAX, _batch_bytes)
-        self._checked: Held[int] = Held(BATCHES_SIZE_BYTES_MAX, _batch_bytes)
+        self._admitted: Held[tuple[KeyTable, tuple[bytes, ...]]] = Held(BATCHES_SIZE_BYTES_MAX, batch_bytes)
         self.verified = 0  # transactions whose signatures were checked here: a test asks
 
     def admit(self, item: bytes) -> int:
@@ -130,25 +104,6 @@ class Screening:
             with self._guard:
                 self._admitted.hold(item, (keys, transactions))
         return len(transactions)
-
-    def check(self, item: bytes) -> None:
-        """Admit an item to the mempool.
-
-        Refuses  what `admit` refuses
-        """
-        count = self.admit(item)
-        with self._guard:
-            self._checked.hold(item, count)
-
-    def drop(self, item: bytes) -> None:
-        """Forget that an item was admitted: it holds no longer."""
-        with self._guard:
-            self._checked.forget(item)
-
-    def checked(self) -> dict[bytes, int]:
-        """Return the items that CheckTx admitted and that no block held yet, in their order, with the number of transactions in each."""
-        with self._guard:
-            return dict(self._checked)
 
     def opened(self, item: bytes) -> tuple[bytes, ...]:
         """Return the transactions in an item, remembered or found now.
@@ -197,6 +152,5 @@ class Screening:
             self._keys = keys
             for item in items:
                 self._admitted.forget(item)
-                self._checked.forget(item)
             for data in transactions:
                 self.facts.forget(data)

@@ -1,0 +1,80 @@
+"""What CheckTx admitted and no block holds yet, and which of it CometBFT's mempool has to hold as well.
+
+CometBFT tells every peer all that its mempool takes in, also what came from a peer; where all members are connected, each item so arrives
+three times at each of four, and each echo is packed, sealed, opened, and written out as text for a log line that nobody reads. An item
+that came from another member therefore stays here alone: CheckTx answers "kept", a number that CometBFT takes for a no, and PrepareProposal
+proposes it all the same.
+CometBFT takes in what is our own, for that is how the others hear of it; the first item of a height, for it does not propose in its turn
+while its mempool is empty; and what there is no room for here.
+Source   ADR-0157; CometBFT v0.38.25, mempool/reactor.go Receive, mempool/clist_mempool.go resCbFirstTime.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from yilian.engines.cometbft.held import Held
+
+
+class _Waits(NamedTuple):
+    """One item: its transactions, and whether CometBFT's mempool was given it."""
+
+    count: int
+    is_given: bool
+
+
+class Waiting:
+    """The items in their order. Any thread may ask."""
+
+    def __init__(self, size_bytes_max: int, cost_bytes: Callable[[bytes], int]) -> None:
+        """Begin with none; `cost_bytes` says what an item takes in memory."""
+        self._guard = threading.Lock()
+        self._items: Held[_Waits] = Held(size_bytes_max, cost_bytes)
+        self._ours: frozenset[bytes] = frozenset()
+        self._given_at: int | None = None  # the last height at which CometBFT's mempool was given an item
+
+    @contextmanager
+    def handing_over(self, items: Sequence[bytes]) -> Iterator[None]:
+        """While this lasts, these items are our own: CheckTx is asked about each before the call that hands them over is answered."""
+        self._ours = frozenset(items)
+        try:
+            yield
+        finally:
+            self._ours = frozenset()
+
+    def begin_anew(self) -> None:
+        """Hear that CometBFT's mempool is empty again."""
+        with self._guard:
+            self._given_at = None
+
+    def take(self, item: bytes, count: int, height: int) -> bool:
+        """Take in an item of `count` transactions, asked about at `height`; say whether CometBFT's mempool is to have it too."""
+        with self._guard:
+            known = self._items.get(item)
+            is_kept_here = known is not None or self._items.has_room(item)
+            is_first = self._given_at != height
+            is_given = is_first or item in self._ours or not is_kept_here or (known is not None and known.is_given)
+            if is_given:
+                self._given_at = height
+            if is_kept_here:
+                self._items.hold(item, _Waits(count, is_given))
+            return is_given
+
+    def drop(self, items: Sequence[bytes]) -> None:
+        """Forget items: a block holds them, or they hold no longer."""
+        with self._guard:
+            for item in items:
+                self._items.forget(item)
+
+    def items(self) -> list[bytes]:
+        """Return the items in their order."""
+        with self._guard:
+            return list(self._items)
+
+    def transactions(self) -> int:
+        """Return how many transactions the items have."""
+        with self._guard:
+            return sum([each.count for each in self._items.values()])
