@@ -59,10 +59,10 @@ IN_FLIGHT = 600  # of all members together: four shares of 150 that two cores ch
 class Member:
     """A validator that does what it is told on standard input, one JSON object a line, and answers in kind."""
 
-    def __init__(self, folder: Path, number: int, *, is_batching: bool, processes: int) -> None:
-        """Open the engine, which checks signatures in so many processes."""
+    def __init__(self, folder: Path, number: int, *, is_batching: bool) -> None:
+        """Open the engine."""
         genesis = parse_genesis((folder / "genesis.cbor").read_bytes())
-        self.engine = CometBftEngine.open(folder, genesis, is_batching=is_batching, processes=processes)
+        self.engine = CometBftEngine.open(folder, genesis, is_batching=is_batching)
         self.load = Load(genesis.network_id, number)
         self.ready: list[bytes] = []
 
@@ -123,9 +123,9 @@ def _cpu_s(process: int | str | None) -> float:
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
-async def serve(folder: Path, number: int, processes: int, *, is_batching: bool) -> None:
+async def serve(folder: Path, number: int, *, is_batching: bool) -> None:
     """Serve until the input ends."""
-    one = Member(folder, number, is_batching=is_batching, processes=processes)
+    one = Member(folder, number, is_batching=is_batching)
     reader = asyncio.StreamReader(limit=1 << 20)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
@@ -156,10 +156,8 @@ class Network:
             home = folder / seat.member
             write_home(home, genesis, seat, [peer for name, peer in peers.items() if name != seat.member])
             (home / "genesis.cbor").write_bytes(genesis.encoded())
-            # with a core to spare a validator checks signatures in a process of its own; four on two cores have half a core each
-            processes = int(len(seats) < (os.cpu_count() or 1))
             mode = "batched" if is_batching else "single"
-            command = [sys.executable, __file__, "--member", str(home), str(number), str(processes), mode]
+            command = [sys.executable, __file__, "--member", str(home), str(number), mode]
             self.children.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
 
     def tell(self, number: int, do: str, **what: object) -> None:
@@ -337,7 +335,7 @@ def free_ports(count: int) -> list[int]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--member"]:
-        asyncio.run(serve(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), is_batching=sys.argv[5] == "batched"))
+        asyncio.run(serve(Path(sys.argv[2]), int(sys.argv[3]), is_batching=sys.argv[4] == "batched"))
     else:
         print(f"{(__doc__ or '').strip()}\n")
         figures = []

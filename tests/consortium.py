@@ -92,9 +92,9 @@ class Consortium:
             others = [self.seats[each].peer for each in names if each != name]
             write_home(self.folders[name], self.genesis, self.seats[name], others)
 
-    def start(self, *names, processes=0, **options):
+    def start(self, *names, verifying=0, **options):
         for name in names or self.names:
-            self.engines[name] = CometBftEngine.open(self.folders[name], self.genesis, processes=processes, **options)
+            self.engines[name] = CometBftEngine.open(self.folders[name], self.genesis, verifying=verifying, **options)
 
     def rpc(self, name):
         return Rpc(self.seats[name].rpc_port)

@@ -16,9 +16,9 @@ from yilian.engines.cometbft import engine as engine_room
 pytestmark = [pytest.mark.slow, needs_cometbft, pytest.mark.xdist_group("cometbft")]
 
 
-@pytest.mark.parametrize("processes", [0, 1])
-async def test_four_validators_agree_on_every_hash_and_verify_each_signature_once(consortium, processes):
-    consortium.start(processes=processes)
+@pytest.mark.parametrize("verifying", [0, 1])
+async def test_four_validators_agree_on_every_hash_and_verify_each_signature_once(consortium, verifying):
+    consortium.start(verifying=verifying)
     given = [grant(consortium, n, NAMES[n % 4])[0] for n in range(160)]
     answers = await within(asyncio.gather(*[consortium.engines[NAMES[n % 4]].submit(data) for n, data in enumerate(given)]))
     assert sorted(each.index for each in answers) == list(range(160))

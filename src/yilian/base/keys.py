@@ -7,7 +7,9 @@ run with a library that decides the edge cases otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from nacl import bindings
 from nacl.exceptions import BadSignatureError, CryptoError
@@ -61,6 +63,19 @@ def is_signed(public_key: bytes, message: bytes, signature: bytes) -> bool:
     except (BadSignatureError, CryptoError):
         return False
     return True
+
+
+class Signed(NamedTuple):
+    """What somebody claims: that this key signed this message so."""
+
+    public_key: bytes
+    message: bytes
+    signature: bytes
+
+
+def are_signed(claims: Sequence[Signed]) -> list[bool]:
+    """Say of each claim what `is_signed` says."""
+    return [is_signed(*claim) for claim in claims]
 
 
 class WrongVerifier(RuntimeError):

@@ -29,7 +29,7 @@ from yilian.ledger.receipts import (
     transparent,
 )
 from yilian.ledger.recordproof import Anchored, NotAnchored, RecordProof, VerifiedRecord, parse_record_proof, verify_record
-from yilian.ledger.screening import KeyTable, Screened, screen, screen_all
+from yilian.ledger.screening import KeyTable, Screened, Verify, screen, screen_all
 from yilian.ledger.snapshots import Manifest, Restore, SnapshotRejected, chunks, describe, parse_manifest
 from yilian.ledger.verify import Consistency, Export, Report, parse_export, verify
 from yilian.ledger.versions import NEWEST, VersionMissing, rules_of
@@ -75,6 +75,7 @@ __all__ = [
     "StateAnswer",
     "Tagged",
     "Verified",
+    "Verify",
     "VerifiedRecord",
     "VersionMissing",
     "access_root",

@@ -6,14 +6,16 @@ Nonce, `exp` and rules are judged only when the block is applied (design 02 "Ver
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from yilian.base.keys import is_signed
+from yilian.base.keys import Signed, are_signed
 from yilian.base.refusals import Reason, Refused, require
 from yilian.base.transaction import Transaction, parse
 
 KeyTable = Mapping[bytes, tuple[str, bytes]]  # kid -> member id, node key; active members only
+Verify = Callable[[Sequence[Signed]], Sequence[bool]]
+_Claim = tuple[int, Signed]  # the place of its transaction, and what is claimed
 
 
 class Screened(NamedTuple):
@@ -29,16 +31,17 @@ def screen(network: bytes, keys: KeyTable, data: bytes) -> Screened:
 
     Refuses  BAD_BYTES, TOO_LARGE, TOO_MANY_APPROVALS, APPROVED_TWICE, WRONG_NETWORK, UNKNOWN_KEY, WRONG_ISSUER, BAD_SIGNATURE, BAD_APPROVAL
     """
-    found = _recognised(network, keys, data)
-    _check_signatures(found)
-    return found
+    (said,) = screen_all(network, keys, [data])
+    if isinstance(said, Refused):
+        raise said
+    return said
 
 
-def screen_all(network: bytes, keys: KeyTable, batch: Iterable[bytes]) -> list[Screened | Refused]:
-    """Return what `screen` says of each, a refusal too.
+def screen_all(network: bytes, keys: KeyTable, batch: Iterable[bytes], verify: Verify = are_signed) -> list[Screened | Refused]:
+    """Return what `screen` says of each, a refusal too; `verify` says of many claims at once what `is_signed` says of each.
 
     All are read before any signature is checked: two kinds of work that take turns push each other out of the processor's caches, which
-    costs 6 us of 95 for each.
+    costs 6 us of 95 for each. Approvals are checked where the carrier has signed: who has no key makes nobody check sixteen more.
     """
     said: list[Screened | Refused] = []
     for data in batch:
@@ -46,12 +49,8 @@ def screen_all(network: bytes, keys: KeyTable, batch: Iterable[bytes]) -> list[S
             said.append(_recognised(network, keys, data))
         except Refused as no:
             said.append(no.with_traceback(None))  # which would keep this very list alive
-    for place, found in enumerate(said):
-        if isinstance(found, Screened):
-            try:
-                _check_signatures(found)
-            except Refused as no:
-                said[place] = no.with_traceback(None)
+    _refuse(said, _envelopes(said), verify, lambda _: Refused(Reason.BAD_SIGNATURE))
+    _refuse(said, _approvals(said), verify, lambda claim: Refused(Reason.BAD_APPROVAL, key=claim.public_key))
     return said
 
 
@@ -68,11 +67,25 @@ def _recognised(network: bytes, keys: KeyTable, data: bytes) -> Screened:
     return Screened(transaction, carrier, carrier_key)
 
 
-def _check_signatures(found: Screened) -> None:
-    """Refuse what its carrier or one of its approvers has not signed."""
-    transaction = found.transaction
-    require(is_signed(found.carrier_key, transaction.signed_bytes(), transaction.signature), Reason.BAD_SIGNATURE)
-    if transaction.approvals:
-        message = transaction.approved_bytes()
-        for key, signature in transaction.approvals:
-            require(is_signed(key, message, signature), Reason.BAD_APPROVAL, key=key)
+def _envelopes(said: Sequence[Screened | Refused]) -> list[_Claim]:
+    """Return, with its place, what each carrier is said to have signed."""
+    found = [(place, one) for place, one in enumerate(said) if isinstance(one, Screened)]
+    return [(place, Signed(one.carrier_key, one.transaction.signed_bytes(), one.transaction.signature)) for place, one in found]
+
+
+def _approvals(said: Sequence[Screened | Refused]) -> list[_Claim]:
+    """Return, with its place, what each approver of what is not refused yet is said to have signed, in the approvals' order."""
+    claims: list[_Claim] = []
+    for place, one in enumerate(said):
+        if isinstance(one, Screened) and one.transaction.approvals:
+            message = one.transaction.approved_bytes()
+            claims.extend([(place, Signed(key, message, signature)) for key, signature in one.transaction.approvals])
+    return claims
+
+
+def _refuse(said: list[Screened | Refused], claims: Sequence[_Claim], verify: Verify, no: Callable[[Signed], Refused]) -> None:
+    """Put a refusal in the place of each transaction of which a claim is false: of the first one that is."""
+    if claims:
+        for (place, claim), is_true in zip(claims, verify([claim for _, claim in claims]), strict=True):
+            if not is_true and isinstance(said[place], Screened):
+                said[place] = no(claim)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from google.protobuf import timestamp_pb2
 
 from yilian.base.codec import encode
+from yilian.base.keys import are_signed
 from yilian.base.refusals import Refused
 from yilian.contracts import directory
 from yilian.engines.cometbft import validators
@@ -36,7 +37,7 @@ from yilian.engines.cometbft.waiting import Waiting
 from yilian.engines.faults import RulesMissing
 from yilian.engines.protocol import Block
 from yilian.engines.replica import Decided, Replica
-from yilian.ledger import BlockHeader, Genesis, Result, VersionMissing, rules_of
+from yilian.ledger import BlockHeader, Genesis, Result, Verify, VersionMissing, rules_of
 
 BLOCK_TRANSACTIONS_MAX = 4_000  # so that deciding a block takes well under `timeout_propose` on a slow core (ADR-0091)
 BUSY_TRANSACTIONS = 100  # a block of as many says that the network is busy: then a proposal waits for what is being checked (ADR-0116)
@@ -81,10 +82,10 @@ class Application:
         clogged: Callable[[], None] = lambda: None,
         named: frozenset[str] = frozenset(),
         timing: Timing | None = None,
-        processes: int = 0,
+        verify: Verify = are_signed,
     ) -> None:
-        """Begin at the replica's height. `named`: the peers that this member's operator chose to dial, by their ids; `processes`: how many
-        check signatures.
+        """Begin at the replica's height. `named`: the peers that this member's operator chose to dial, by their ids; `verify`: what checks
+        many signatures.
         """
         now_ms, pause, clock_s = timing or Timing()
         self._replica = replica
@@ -98,15 +99,14 @@ class Application:
         self._guard = threading.Lock()  # one CometBFT at a time changes the ledger
         self._pending: _Pending | None = None
         self._names = validators.names(replica.read())
-        self.screening = Screening(self._genesis.network_id, replica.keys(), processes)
+        self.screening = Screening(self._genesis.network_id, replica.keys(), verify)
         self.waiting = Waiting(BATCHES_SIZE_BYTES_MAX, batch_bytes)
         self._is_checking = False  # an item, on the mempool's connection
         self._ahead = Ahead(self._worked_ahead)
 
     def close(self) -> None:
-        """Let go of the thread that works ahead and of the verifying processes; nothing is asked afterwards."""
+        """Let go of the thread that works ahead; nothing is asked afterwards."""
         self._ahead.close()
-        self.screening.close()
 
     @property
     def _genesis(self) -> Genesis:

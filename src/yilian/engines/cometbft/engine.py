@@ -27,12 +27,13 @@ from yilian.base.transaction import transaction_id
 from yilian.engines.cometbft.application import Application, Timing
 from yilian.engines.cometbft.headers import servers_said
 from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX, BATCH_TRANSACTIONS_MAX, pack
-from yilian.engines.cometbft.process import Process
+from yilian.engines.cometbft.process import Process, binary
 from yilian.engines.cometbft.redial import Redial
 from yilian.engines.cometbft.rpc import Rpc, Taken, Unreachable
 from yilian.engines.cometbft.server import Server
 from yilian.engines.cometbft.settings import SOCKET, read_ports
 from yilian.engines.cometbft.snapshots import EVERY, FOLDER, Snapshots
+from yilian.engines.cometbft.verifier import VERIFIER, Verifier
 from yilian.engines.faults import BeginningMissing, EngineClosed, NotOrdering, TooManyWaiting
 from yilian.engines.protocol import Block, Committed
 from yilian.engines.replica import Replica, answer_of
@@ -65,11 +66,12 @@ class CometBftEngine(Served):
     """One member's part in the consortium."""
 
     def __init__(
-        self, folder: Path, replica: Replica, *, is_batching: bool = True, snapshot_every: int = EVERY, processes: int | None = None
+        self, folder: Path, replica: Replica, *, is_batching: bool = True, snapshot_every: int = EVERY, verifying: int | None = None
     ) -> None:
-        """Serve ABCI in `folder`, and keep CometBFT running on `FOLDER/validator`. `processes` check signatures: as the cores allow.
+        """Serve ABCI in `folder`, and keep CometBFT running on `FOLDER/validator`. `verifying` goroutines beside this process check
+        signatures: as many as the cores allow, if nothing is said; 0: they are checked here.
 
-        Raises   BinaryMissing, WrongVersion, PortInUse, NotAHome
+        Raises   BinaryMissing, WrongVersion, PortInUse, NotAHome, VerifierDiffers
         """
         super().__init__(replica)
         ports = read_ports(folder)
@@ -89,14 +91,16 @@ class CometBftEngine(Served):
         self._ports = ports
         self._rpc = Rpc(ports.rpc)
         self._snapshots = Snapshots(folder / FOLDER, replica, self._fail, snapshot_every, made_at=servers_said(ports.servers))
-        wanted = processes_for(len(os.sched_getaffinity(0))) if processes is None else processes
-        self.application = Application(replica, self._snapshots, self._committed, self._renew, ports.named, Timing(_now_ms), wanted)
+        workers = max(1, processes_for(len(os.sched_getaffinity(0)))) if verifying is None else verifying
+        self._verifier = Verifier(binary().with_name(VERIFIER), workers)
+        verify = self._verifier.are_signed
+        self.application = Application(replica, self._snapshots, self._committed, self._renew, ports.named, Timing(_now_ms), verify)
         self._server = Server(folder / SOCKET, self.application.methods(), self._fail)
         try:
             self.process = Process(folder, ports, self._begun, self._fail)
         except BaseException:
             self._server.close()
-            self.application.close()
+            self._let_go()
             raise
         loops = {"yilian-door": self._enter_next, "yilian-sender": self._send_next, "yilian-halts": self._notice_halt}
         self._threads = [threading.Thread(target=self._guarded, args=(loop,), name=name, daemon=True) for name, loop in loops.items()]
@@ -106,15 +110,16 @@ class CometBftEngine(Served):
 
     @classmethod
     def open(
-        cls, folder: Path, genesis: Genesis, *, is_batching: bool = True, snapshot_every: int = EVERY, processes: int | None = None
+        cls, folder: Path, genesis: Genesis, *, is_batching: bool = True, snapshot_every: int = EVERY, verifying: int | None = None
     ) -> Self:
         """Open or begin the member's copy in `folder` and join the network.
 
-        Raises   StoreLocked, StoreCorrupt, DiskFull, DiskFailed, WrongNetwork, BinaryMissing, WrongVersion, PortInUse, NotAHome
+        Raises   StoreLocked, StoreCorrupt, DiskFull, DiskFailed, WrongNetwork, BinaryMissing, WrongVersion, PortInUse, NotAHome,
+                 VerifierDiffers
         """
         replica = Replica.open(folder, genesis)
         try:
-            return cls(folder, replica, is_batching=is_batching, snapshot_every=snapshot_every, processes=processes)
+            return cls(folder, replica, is_batching=is_batching, snapshot_every=snapshot_every, verifying=verifying)
         except BaseException:
             replica.close()
             raise
@@ -155,10 +160,14 @@ class CometBftEngine(Served):
         self._snapshots.close()
         for thread in self._threads:
             thread.join()
-        self.application.close()
+        self._let_go()
         self._stop(EngineClosed())
         self._rpc.close()
         self.replica.close()
+
+    def _let_go(self) -> None:
+        self.application.close()
+        self._verifier.close()
 
     # -- told by the other threads
 

@@ -26,6 +26,17 @@ class WrongVersion(EngineStopped):
         super().__init__(f"{what}, this software works with {VERSION} alone: run `make cometbft` and start again")
 
 
+class VerifierDiffers(EngineStopped):
+    """The program that checks signatures decides otherwise than the network does."""
+
+    def __init__(self, program: Path) -> None:
+        """Name it."""
+        super().__init__(
+            f"{program} decides edge cases of Ed25519 otherwise than the network does: run `make cometbft`, which builds it anew, and start "
+            "again. Without that file the node starts too, and checks signatures more slowly"
+        )
+
+
 class WrongGenesis(EngineStopped):
     """CometBFT was started with another network's genesis."""
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 
 from yilian.base.codec import Malformed, decode, encode
 from yilian.base.cose import SIGN1_HEAD
+from yilian.base.keys import are_signed
 from yilian.base.refusals import Reason, Refused, require
 from yilian.engines.cometbft.held import Held
-from yilian.engines.cometbft.screener import Screener
-from yilian.ledger import KeyTable, Screened
+from yilian.ledger import KeyTable, Screened, Verify, screen_all
 
 # Both limits say what an item of a decided block means (`in_block`), so they belong to rules version 1: other limits, another app hash.
 # Other values come with another rules version, chosen by height (ADR-0116).
@@ -80,10 +80,11 @@ def batch_bytes(item: bytes) -> int:
 class Screening:
     """The verdict on items at the last final key table, and what is known of transactions so far. Any thread may ask."""
 
-    def __init__(self, network: bytes, keys: KeyTable, processes: int = 0) -> None:
-        """Begin with nothing known; many signatures are checked in so many processes."""
+    def __init__(self, network: bytes, keys: KeyTable, verify: Verify = are_signed) -> None:
+        """Begin with nothing known; `verify` says which of many claims hold."""
+        self._network = network
         self._keys = keys
-        self._screener = Screener(network, lambda: self._keys, processes)
+        self._verify = verify
         self._guard = threading.Lock()
         self.facts: Held[Screened] = Held(FACTS_SIZE_BYTES_MAX, _fact_bytes)
         self._admitted: Held[tuple[KeyTable, tuple[bytes, ...]]] = Held(BATCHES_SIZE_BYTES_MAX, batch_bytes)
@@ -133,7 +134,7 @@ class Screening:
                 said[data] = known
             else:
                 unknown[data] = None
-        found = self._screener.screen_all(list(unknown))
+        found = screen_all(self._network, keys, list(unknown), self._verify)
         with self._guard:
             for data, one in zip(unknown, found, strict=True):
                 said[data] = one
@@ -141,10 +142,6 @@ class Screening:
                     self.verified += 1
                     self.facts.hold(data, one)
         return [said[data] for data in transactions]
-
-    def close(self) -> None:
-        """End the processes; nobody asks any more."""
-        self._screener.close()
 
     def move_on(self, keys: KeyTable, items: Sequence[bytes] = (), transactions: Sequence[bytes] = ()) -> None:
         """Take the key table after a block, and forget what the block held."""

@@ -1,0 +1,162 @@
+"""Signatures checked by a process beside this one, many at once: CometBFT's own Ed25519 with AVX2, under libsodium's rules (`verifier/main.go`).
+
+A signature's verdict is the network's, so nothing rests on that process alone where it can be had for nothing: it is tried on the edge cases
+at each start, and each no is asked of libsodium here, which honest traffic has none of. Nobody waits for it without a bound: one that has
+died, stands still or says what it should not is ended and its claims are checked here, and one that keeps failing is not started again. Where it was never built, all is
+checked here.
+Source   ADR-0158; design 02 "One signature semantics per network".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, cast
+
+from yilian.base.edge_cases import EDGE_CASES
+from yilian.base.keys import Signed, are_signed, is_signed
+from yilian.engines.cometbft.faults import VerifierDiffers
+
+VERIFIER = "yilian-verifier"  # beside CometBFT: `make cometbft` builds both
+FEW_MAX = 8  # claims: half a millisecond of a core, about what it costs to go to another process and back
+CLAIMS_MAX = 4_096  # of one question: 0.2 s of a slow core
+PATIENCE_S = 2.0  # for the answer to one question: ten times what the longest takes
+STARTS_MAX = 4  # the first, and three after a failure
+PIPE_SIZE_BYTES = 1 << 20  # what a process without privileges may ask for (pipe(7), pipe-max-size): a batch goes in one write
+GO = {"GOGC": "400"}  # its heap is a few hundred kilobytes
+
+
+class Verifier:
+    """`are_signed` for any thread; one question is asked at a time."""
+
+    def __init__(self, program: Path, workers: int) -> None:
+        """Start `program` with so many goroutines, if it is there and they are any.
+
+        Raises   VerifierDiffers
+        """
+        self._command = [str(program), str(workers)]
+        self._guard = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._starts_left = STARTS_MAX if workers and program.is_file() else 0
+        with self._guard:
+            self._start()
+
+    @property
+    def process(self) -> int | None:
+        """The id of the running process."""
+        child = self._child
+        return None if child is None else child.pid
+
+    def are_signed(self, claims: Sequence[Signed]) -> list[bool]:
+        """Say of each claim what `is_signed` says."""
+        if len(claims) <= FEW_MAX:
+            return are_signed(claims)
+        said: list[bool] = []
+        for at in range(0, len(claims), CLAIMS_MAX):
+            part = claims[at : at + CLAIMS_MAX]
+            answer = self._asked(part)
+            said.extend(are_signed(part) if answer is None else [yes or is_signed(*one) for yes, one in zip(answer, part, strict=True)])
+        return said
+
+    def close(self) -> None:
+        """End the process; nobody asks any more."""
+        with self._guard:
+            self._starts_left = 0
+            self._end()
+
+    def _asked(self, claims: Sequence[Signed]) -> list[bool] | None:
+        """Return the process's answer; None if there is none to be had."""
+        with self._guard:
+            if self._child is None:
+                self._start()
+            return self._answer(claims)
+
+    def _start(self) -> None:
+        """Start the process, if it may be, and try it.
+
+        Raises   VerifierDiffers
+        """
+        if self._starts_left == 0:
+            return
+        self._starts_left -= 1
+        environment = os.environ | GO | {"GOMAXPROCS": self._command[1]}
+        pipe, none = subprocess.PIPE, subprocess.DEVNULL
+        try:
+            # Its own session: a Ctrl-C at the terminal reaches our node alone, which then ends it in order.
+            child = subprocess.Popen(  # noqa: S603 - our own
+                self._command, stdin=pipe, stdout=pipe, stderr=none, bufsize=0, env=environment, start_new_session=True
+            )
+        except OSError:
+            return  # the machine has no room for one now
+        self._child = child
+        for end in (_sink(child), _source(child)):
+            os.set_blocking(end, False)
+        with contextlib.suppress(OSError):  # more than this machine allows: then in several writes
+            fcntl.fcntl(_sink(child), fcntl.F_SETPIPE_SZ, PIPE_SIZE_BYTES)
+        edge = [Signed(*(bytes.fromhex(part) for part in case[:3])) for case in EDGE_CASES]
+        said = self._answer(edge)
+        if said is not None and said != [case[3] for case in EDGE_CASES]:
+            self._starts_left = 0
+            self._end()
+            raise VerifierDiffers(Path(self._command[0]))
+
+    def _answer(self, claims: Sequence[Signed]) -> list[bool] | None:
+        """Ask the running process; None, and it is ended, if it fails."""
+        child = self._child
+        if child is None:
+            return None
+        parts = [part for key, message, signature in claims for part in (key, signature, len(message).to_bytes(4, "big"), message)]
+        body = b"".join(parts)
+        said = _exchanged(child, len(body).to_bytes(4, "big") + body, len(claims))
+        if len(said) != len(claims) or not set(said) <= {0, 1}:
+            self._end()
+            return None
+        return [byte == 1 for byte in said]
+
+    def _end(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            child.wait()
+            for pipe in (child.stdin, child.stdout):
+                cast("IO[bytes]", pipe).close()
+
+
+def _sink(child: subprocess.Popen[bytes]) -> int:
+    return cast("IO[bytes]", child.stdin).fileno()
+
+
+def _source(child: subprocess.Popen[bytes]) -> int:
+    return cast("IO[bytes]", child.stdout).fileno()
+
+
+def _exchanged(child: subprocess.Popen[bytes], frame: bytes, size: int) -> bytes:
+    """Send a question and return the answer of `size` bytes; what there is of it, where the process has ended or time is up."""
+    left, said, until = memoryview(frame), b"", time.monotonic() + PATIENCE_S
+    ready = select.poll()
+    ready.register(_source(child), select.POLLIN)
+    ready.register(_sink(child), select.POLLOUT)
+    while len(said) < size:
+        found = dict(ready.poll(max(0.0, until - time.monotonic()) * 1_000))
+        if not found:
+            return said  # time is up
+        try:
+            if _sink(child) in found and left:
+                left = left[os.write(_sink(child), left) :]
+                if not left:
+                    ready.unregister(_sink(child))
+            if _source(child) in found:
+                piece = os.read(_source(child), size - len(said) + 1)  # one more than it may say
+                if not piece:
+                    return said
+                said += piece
+        except OSError:  # it ended just now
+            return said
+    return said
