@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -23,6 +24,7 @@ from yilian.engines.cometbft.engine import WAITING_MAX
 from yilian.engines.cometbft.items import Screening
 from yilian.engines.cometbft.process import binary
 from yilian.engines.cometbft.rpc import Rpc
+from yilian.engines.cometbft.verifier import VERIFIER
 from yilian.engines.cometbft.waiting import Waiting
 from yilian.engines.replica import Replica
 from yilian.ledger import Genesis
@@ -55,6 +57,15 @@ def has_cometbft():
         return binary().is_file()
     except BinaryMissing:
         return False
+
+
+def verifier_program():
+    """Return where the program that checks signatures is, if it was built."""
+    return Path(__file__).parent.parent / ".tools/bin" / VERIFIER
+
+
+def has_verifier():
+    return verifier_program().is_file()
 
 
 needs_cometbft = pytest.mark.skipif(not has_cometbft(), reason="no CometBFT here: run `make cometbft`")

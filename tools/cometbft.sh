@@ -1,15 +1,21 @@
 #!/usr/bin/env bash
-# Installs the pinned CometBFT into .tools/bin with Go; Go itself comes from the machine, or as a hash-checked wheel.
+# Installs the pinned CometBFT into .tools/bin with Go, and builds the program that checks signatures beside a validator; Go itself comes from
+# the machine, or as a hash-checked wheel.
 #
 # Usage    tools/cometbft.sh
-# A second run sees the version and ends at once.
+# A second run sees that nothing has changed and ends at once.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=v0.38.25
 bin="$PWD/.tools/bin"
 stop() { printf 'stopped: %s\n' "$*" >&2; exit 1; }
 
-if [ -x "$bin/cometbft" ] && [ "$("$bin/cometbft" version)" = "${version#v}" ]; then exit 0; fi
+verifier="$PWD/src/yilian/engines/cometbft/verifier"
+source=$(cat "$verifier"/main.go "$verifier"/go.mod "$verifier"/go.sum | sha256sum)
+
+has_cometbft() { [ -x "$bin/cometbft" ] && [ "$("$bin/cometbft" version)" = "${version#v}" ]; }
+has_verifier() { [ -x "$bin/yilian-verifier" ] && [ "$(cat "$bin/yilian-verifier.source" 2>/dev/null)" = "$source" ]; }
+if has_cometbft && has_verifier; then exit 0; fi
 
 go=$(command -v go || true)
 if [ -z "$go" ]; then
@@ -22,9 +28,19 @@ if [ -z "$go" ]; then
     chmod +x "$go"
 fi
 
-echo "building CometBFT $version with $("$go" version | cut -d' ' -f3) (under a minute the first time) ..." >&2
 mkdir -p "$bin"
-GOBIN="$bin" GOFLAGS=-mod=mod "$go" install "github.com/cometbft/cometbft/cmd/cometbft@$version" >&2 \
-    || stop "CometBFT could not be built; the lines above are Go's."
-[ "$("$bin/cometbft" version)" = "${version#v}" ] || stop "the built CometBFT says version $("$bin/cometbft" version), not ${version#v}."
-echo "CometBFT $version is in .tools/bin" >&2
+if ! has_cometbft; then
+    echo "building CometBFT $version with $("$go" version | cut -d' ' -f3) (under a minute the first time) ..." >&2
+    GOBIN="$bin" GOFLAGS=-mod=mod "$go" install "github.com/cometbft/cometbft/cmd/cometbft@$version" >&2 \
+        || stop "CometBFT could not be built; the lines above are Go's."
+    has_cometbft || stop "the built CometBFT says version $("$bin/cometbft" version), not ${version#v}."
+    echo "CometBFT $version is in .tools/bin" >&2
+fi
+if ! has_verifier; then
+    # Built aside and moved into place: a node that runs keeps the program that it has.
+    (cd "$verifier" && CGO_ENABLED=0 GOFLAGS=-mod=readonly "$go" build -trimpath -o "$bin/yilian-verifier.new" .) >&2 \
+        || stop "the verifier could not be built; the lines above are Go's. Without it a validator checks signatures more slowly."
+    mv "$bin/yilian-verifier.new" "$bin/yilian-verifier"
+    echo "$source" > "$bin/yilian-verifier.source"
+    echo "the verifier is in .tools/bin" >&2
+fi

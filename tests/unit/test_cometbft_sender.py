@@ -34,8 +34,7 @@ async def engine(replica):
     made = engine_on(replica)
     made.sent = []
     made._hand_over = made.sent.append
-    yield made
-    made.application.screening.close()
+    return made
 
 
 def enter(engine, transactions):

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.worlds import World, key, node_key
+from yilian.base.keys import are_signed
 from yilian.base.refusals import Reason, Refused
 from yilian.base.transaction import Header, act_bytes, approve, assemble
 from yilian.contracts import anchor, directory
@@ -63,6 +64,40 @@ def test_a_refusal_does_not_hold_the_batch_that_it_was_found_in():
     world = World()
     said = screen_all(world.network, directory.key_table(world.rows), batch(world))
     assert [each.__traceback__ for each in said if isinstance(each, Refused)] == [None] * 6
+
+
+def approved(world, *signers, carrier_key=None):
+    """Return a transaction that these keys are said to have approved; who is marked has not."""
+    header = Header(world.network, node_key("clinic-1").kid, "clinic-1", "anchor.tick", world.now_s + 60, 7).encoded()
+    approvals = []
+    for signer, has_signed in signers:
+        _, signature = approve(signer, header, act_bytes(40, {1: bytes(32), 2: bytes(32)} if has_signed else {1: b"another act"}))
+        approvals.append((signer.public_key, signature))
+    return assemble(carrier_key or node_key("clinic-1"), header, 40, {1: bytes(32), 2: bytes(32)}, approvals)
+
+
+def test_the_first_of_its_approvals_that_is_false_is_named_and_none_is_checked_where_the_carrier_has_not_signed():
+    world, asked = World(), []
+    first, second, third = (key("approver", n) for n in range(3))
+    given = [
+        approved(world, (first, True), (second, False), (third, False)),
+        approved(world, (first, True), (second, True), carrier_key=STRANGER),
+        approved(world, (third, True)),
+        approved(world),
+    ]
+
+    def verify(claims):
+        asked.append([claim.public_key for claim in claims])
+        return are_signed(claims)
+
+    said = screen_all(world.network, directory.key_table(world.rows), given, verify)
+    assert [(each.reason, each.facts) if isinstance(each, Refused) else 0 for each in said] == [
+        (Reason.BAD_APPROVAL, {"key": second.public_key}),
+        (Reason.BAD_SIGNATURE, {}),
+        0,
+        0,
+    ]
+    assert asked == [[node_key("clinic-1").public_key] * 4, [each.public_key for each in (first, second, third, third)]]
 
 
 @pytest.mark.parametrize("is_known", [False, True])

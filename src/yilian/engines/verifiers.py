@@ -106,13 +106,6 @@ class Verifiers(Generic[ItemT]):
         for thread in self._threads[1:]:
             thread.join()
 
-    def hurry(self) -> None:
-        """End the processes that have something to judge, which is then judged here: somebody waits for longer than it can take."""
-        with self._changed:
-            for each in self._processes:
-                if each.batches:
-                    each.child.kill()
-
     def _guarded(self, run: Callable[..., None], *args: object) -> None:
         try:
             run(*args)

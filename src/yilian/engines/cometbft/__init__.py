@@ -15,6 +15,7 @@ from yilian.engines.cometbft.faults import (
     PortInUse,
     RestoredAlone,
     TimeUnproven,
+    VerifierDiffers,
     WrongGenesis,
     WrongVersion,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "TimeUnproven",
     "Trust",
     "Unreachable",
+    "VerifierDiffers",
     "WrongGenesis",
     "WrongVersion",
     "address",

@@ -177,7 +177,7 @@ class Application:
     # -- mempool connection
 
     def check_tx(self, asked: abci.RequestCheckTx) -> abci.ResponseCheckTx:
-        """Answer whether an item may enter the mempool; the code is the refusal's number, or says that the item is kept here (`waiting`)."""
+        """Answer whether an item may enter the mempool; the code is a refusal's number, or says that the item is kept here (`waiting`)."""
         item = asked.tx
         self._is_checking = True
         try:

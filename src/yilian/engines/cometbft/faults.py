@@ -32,8 +32,8 @@ class VerifierDiffers(EngineStopped):
     def __init__(self, program: Path) -> None:
         """Name it."""
         super().__init__(
-            f"{program} decides edge cases of Ed25519 otherwise than the network does: run `make cometbft`, which builds it anew, and start "
-            "again. Without that file the node starts too, and checks signatures more slowly"
+            f"{program} decides edge cases of Ed25519 otherwise than the network does: run `make cometbft`, which builds it anew, and "
+            "start again. Without that file the node starts too, and checks signatures more slowly"
         )
 
 

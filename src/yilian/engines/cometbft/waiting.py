@@ -22,7 +22,7 @@ from yilian.engines.cometbft.held import Held
 class _Waits(NamedTuple):
     """One item: its transactions, and whether CometBFT's mempool was given it."""
 
-    count: int
+    transactions: int
     is_given: bool
 
 
@@ -77,4 +77,4 @@ class Waiting:
     def transactions(self) -> int:
         """Return how many transactions the items have."""
         with self._guard:
-            return sum([each.count for each in self._items.values()])
+            return sum([each.transactions for each in self._items.values()])
