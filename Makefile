@@ -44,7 +44,7 @@ mutate: dev-env ## break the rules of contracts and ledger one line at a time; t
 lock: dev-env ## resolve requirements/*.in anew and write the hashed locks (UPGRADE=1 to take newer versions)
 	@tools/lock.sh $(if $(UPGRADE),--upgrade)
 
-cometbft: ## install the pinned CometBFT into .tools/bin
+cometbft: ## install the pinned CometBFT into .tools/bin, and build the verifier beside it
 	@tools/cometbft.sh
 
 run-env:
