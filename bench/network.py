@@ -1,8 +1,8 @@
 """The same ledger ordered by CometBFT validators on this machine's loopback: throughput, latency, CPU, and what a killed validator costs.
 
 Method   Each validator is a process of its own with its CometBFT, as `yilian node run` has them, without HTTP; all of them, and the load,
-         share this machine's cores. Each member signs its load before the clock starts and keeps a fixed number in flight, of all members
-         together 760 in the single mix, 600 in the real one, 900 unbatched, 300 under the kill, 1,800 where one validator is alone: a closed
+         share this machine's cores. Each member signs its load before the clock starts and keeps a fixed number in flight, of all
+         members together 760 in the single mix, 600 in the real one, 900 unbatched, 300 under the kill, 1,800 where one is alone: a closed
          loop, so latency is that number over throughput. (With 900 in the single mix some miss a block, and p95 is two of them.) A window is
          24,000 transactions, some thirty blocks: of a dozen one late block would be the p95. Latency is from `submit` to the answer, which
          is final and durable at that member. fsync is on. CPU is that of all processes; beside it stands what one verification took just
