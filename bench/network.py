@@ -1,13 +1,13 @@
 """The same ledger ordered by CometBFT validators on this machine's loopback: throughput, latency, CPU, and what a killed validator costs.
 
 Method   Each validator is a process of its own with its CometBFT, as `yilian node run` has them, without HTTP; all of them, and the load,
-         share this machine's cores. Each member signs its load before the clock starts and keeps a fixed number in flight, of all
-         members together 760 in the single mix, 600 in the real one, 900 unbatched, 300 under the kill, 1,800 where one is alone: a closed
-         loop, so latency is that number over throughput. (With 900 in the single mix some miss a block, and p95 is two of them.) A window is
-         24,000 transactions, some thirty blocks: of a dozen one late block would be the p95. Latency is from `submit` to the answer, which
-         is final and durable at that member. fsync is on. CPU is that of all processes; beside it stands what one verification took just
-         before and after, for these machines change their speed. No window is repeated. Lone: one transaction at a time, network otherwise
-         idle, at the first member.
+         share this machine's cores. Each member signs its load before the clock starts and keeps a fixed number in flight, a closed loop,
+         so latency is that number over throughput. Of all members together it is 760 in the single mix, 600 in the real one, 900
+         unbatched, 300 under the kill, 1,800 where one validator is alone. (With 900 in the single mix some miss a block, and p95 is two
+         of them.) A window is 24,000 transactions, some thirty blocks: of a dozen one late block would be the p95. Latency is from
+         `submit` to the answer, which is final and durable at that member. fsync is on. CPU is that of all processes; beside it stands
+         what one verification took just before and after, for these machines change their speed. No window is repeated. Lone: one
+         transaction at a time, network otherwise idle, at the first member.
 Mixes    single: `anchor.correct` (one signature). real: 70 % one, 25 % two (`consent.give`), 5 % four (`access.record` by grant).
 Delay    `bench.delay` relays each connection between two validators and hands every byte on 10 or 50 ms later, each way; another process's
          worth of CPU on the same cores.
