@@ -28,10 +28,10 @@ VERIFIER = "yilian-verifier"  # beside CometBFT: `make cometbft` builds both
 FEW_MAX = 8  # claims: half a millisecond of a core, about what it costs to go to another process and back
 CLAIMS_MAX = 4_096  # of one question: 0.2 s of a slow core
 PATIENCE_S = 2.0  # for the answer to one question: ten times what the longest takes
-TRIALS = 3  # a key that comes again is checked in another way than one that is new
+TRIALS = 10  # from its eighth time on a key is checked in another way than before (`usesMin` in main.go)
 STARTS_MAX = 4  # the first, and three after a failure
 PIPE_SIZE_BYTES = 1 << 20  # what a process without privileges may ask for (pipe(7), pipe-max-size): a batch goes in one write
-GO = {"GOGC": "400"}  # its heap is a few hundred kilobytes
+GO = {"GOGC": "400", "GOMEMLIMIT": "64MiB"}  # its heap is a few megabytes; a flood of keys that come twice may not take more
 
 
 class Verifier:

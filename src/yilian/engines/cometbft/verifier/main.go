@@ -30,8 +30,9 @@ const (
 	signatureSize = 64
 	headSize      = keySize + signatureSize + 4
 	frameSizeMax  = 1 << 26 // several full blocks: what claims more is not our node
-	seenMax       = 4096    // keys that came once
-	lastingMax    = 512     // keys with a table, 40 KiB each: of the members of a large network
+	usesMin       = 8       // a table takes 80 us to make and saves 12 each time
+	seenMax       = 4096    // keys without a table that are counted
+	lastingMax    = 512     // keys with one, 40 KiB each: of the members of a large network
 	shareMin      = 32      // signatures, 1 ms of a core: less is not worth a goroutine
 )
 
@@ -44,16 +45,16 @@ type signed struct {
 	key, signature, message []byte
 }
 
-// A member's key comes again and again: a table of multiples of -A makes kA as cheap as sB. An approval's key is used once or twice, and its
-// table would cost more than it saves, so the first time is left to the library's own verification.
+// A member's key comes again and again: a table of multiples of -A makes kA as cheap as sB. An approval's key is used a few times, and its
+// table would cost more than it saves: that is left to the library's own verification.
 type keyring struct {
 	guard   sync.Mutex
-	seen    map[[keySize]byte]struct{}
+	seen    map[[keySize]byte]int // how often
 	lasting map[[keySize]byte]*curve.EdwardsBasepointTable
 }
 
 func newKeyring() *keyring {
-	return &keyring{seen: map[[keySize]byte]struct{}{}, lasting: map[[keySize]byte]*curve.EdwardsBasepointTable{}}
+	return &keyring{seen: map[[keySize]byte]int{}, lasting: map[[keySize]byte]*curve.EdwardsBasepointTable{}}
 }
 
 func (ring *keyring) table(key []byte) *curve.EdwardsBasepointTable {
@@ -63,11 +64,11 @@ func (ring *keyring) table(key []byte) *curve.EdwardsBasepointTable {
 	if found := ring.lasting[name]; found != nil {
 		return found
 	}
-	if _, isSeen := ring.seen[name]; !isSeen {
-		if len(ring.seen) >= seenMax {
-			clear(ring.seen)
-		}
-		ring.seen[name] = struct{}{}
+	if len(ring.seen) >= seenMax {
+		clear(ring.seen)
+	}
+	ring.seen[name]++
+	if ring.seen[name] < usesMin {
 		return nil
 	}
 	made := multiples(key)
@@ -76,6 +77,7 @@ func (ring *keyring) table(key []byte) *curve.EdwardsBasepointTable {
 			clear(ring.lasting)
 		}
 		ring.lasting[name] = made
+		delete(ring.seen, name)
 	}
 	return made
 }
