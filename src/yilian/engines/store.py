@@ -302,7 +302,8 @@ class Store:
     def at_one_moment(self) -> Iterator[tuple[bytes, Iterator[tuple[bytes, bytes]]]]:
         """Give the chain and the state's rows in key order as they are now, whatever is committed meanwhile; one thread throughout."""
         with self._guarded():
-            connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, isolation_level=None)
+            # Read by one thread; where it was left in the middle, the collector may close it from another.
+            connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
             try:
                 connection.execute("BEGIN")
                 chain = connection.execute("SELECT value FROM facts WHERE name = 'chain'").fetchone()[0]
