@@ -242,8 +242,8 @@ class Hostile:
             for item in heard:
                 ours = [item] if self.random.random() < 0.25 else []
                 for kind in self.random.choice([[abci.NEW], [abci.NEW, abci.NEW], [abci.NEW, abci.RECHECK]]):
-                    with node.application.waiting.handing_over(ours):
-                        answer = node.application.check_tx(abci.RequestCheckTx(tx=item, type=kind))
+                    node.application.waiting.are_ours(ours)
+                    answer = node.application.check_tx(abci.RequestCheckTx(tx=item, type=kind))
                     self.verdict(node, item, answer.code in (0, CODE_KEPT), "check")
                 if ours and answer.code == CODE_KEPT:
                     raise Found("what is our own was kept from the mempool: nobody would hear of it")

@@ -305,8 +305,8 @@ class CometBftEngine(Served):
         while items and not self._closing.is_set():
             self._advanced.clear()
             try:
-                with self.application.waiting.handing_over(items):
-                    taken = self._rpc.broadcast(items)
+                self.application.waiting.are_ours(items)
+                taken = self._rpc.broadcast(items)
             except Unreachable:
                 self._closing.wait(RETRY_S)
                 continue

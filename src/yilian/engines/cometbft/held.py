@@ -32,5 +32,6 @@ class Held(dict[bytes, HeldT], Generic[HeldT]):
 
     def forget(self, key: bytes) -> None:
         """Forget a value, if it is here."""
-        if self.pop(key, None) is not None:
+        if key in self:
+            del self[key]
             self.size_bytes -= self._cost_bytes(key)

@@ -12,8 +12,7 @@ Source   ADR-0157; CometBFT v0.38.25, mempool/reactor.go Receive, mempool/clist_
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from yilian.engines.cometbft.held import Held
@@ -33,17 +32,14 @@ class Waiting:
         """Begin with none; `cost_bytes` says what an item takes in memory."""
         self._guard = threading.Lock()
         self._items: Held[_Waits] = Held(size_bytes_max, cost_bytes)
-        self._ours: frozenset[bytes] = frozenset()
+        self._ours: Held[None] = Held(size_bytes_max, cost_bytes)  # lately handed over
         self._given_at: int | None = None  # the last height at which CometBFT's mempool was given an item
 
-    @contextmanager
-    def handing_over(self, items: Sequence[bytes]) -> Iterator[None]:
-        """While this lasts, these items are our own: CheckTx is asked about each before the call that hands them over is answered."""
-        self._ours = frozenset(items)
-        try:
-            yield
-        finally:
-            self._ours = frozenset()
+    def are_ours(self, items: Sequence[bytes]) -> None:
+        """Hear that this node hands these items over now; CheckTx may be asked about one long after the call was answered or broke off."""
+        with self._guard:
+            for item in items:
+                self._ours.hold(item, None)
 
     def begin_anew(self) -> None:
         """Hear that CometBFT's mempool is empty again."""
@@ -68,6 +64,7 @@ class Waiting:
         with self._guard:
             for item in items:
                 self._items.forget(item)
+                self._ours.forget(item)
 
     def items(self) -> list[bytes]:
         """Return the items in their order."""
