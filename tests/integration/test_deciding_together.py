@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 
 import pytest
 
@@ -163,3 +164,25 @@ def test_what_is_no_proposal_is_said_before_a_node_is_asked(tmp_path, capsys, wo
 def test_what_is_no_number_of_a_proposal_is_said_before_a_node_is_asked(tmp_path, capsys, number):
     code = main(["network", "vote", "--home", str(tmp_path), "--proposal", number])
     assert (code, capsys.readouterr().err) == (2, "usage: --proposal is the number that `propose` printed\n")
+
+
+async def test_what_may_still_be_voted_on_is_listed_with_what_it_would_change_and_how_it_stands(here):
+    assert await here.said("clinic-1", "proposals") == (0, "nothing is proposed that may still be voted on\n", "")
+    first = (await here.facts("clinic-1", "propose", "--parameter", "emergency_cap=7"))["proposal"]
+    second = (await here.facts("hospital-1", "propose", "--power", "clinic-1=2"))["proposal"]
+    await here.facts("regulator-1", "vote", "--proposal", first, "--no")
+    until_ = time.strftime("%Y-%m-%d", time.gmtime(directory.proposal(here.state, first).opened_at_s + directory.PROPOSAL_S))
+    code, out, err = await here.said("regulator-1", "proposals")
+    assert (code, err, out.splitlines()) == (
+        0,
+        "",
+        [
+            f"proposal {first} of clinic-1: set-parameter: name emergency_cap, value 7",
+            f"    for it so far: clinic-1, against: regulator-1; 1 of 3 votes, 3 carry it; open until {until_}",
+            f"proposal {second} of hospital-1: set-power: member clinic-1, power 2",
+            f"    for it so far: hospital-1; 1 of 3 votes, 3 carry it; open until {until_}",
+        ],
+    )
+    for member in ("clinic-1", "regulator-1"):
+        await here.facts(member, "vote", "--proposal", second)
+    assert [each["proposal"] for each in (await here.facts("hospital-1", "proposals"))["proposals"]] == [first]  # the other is carried

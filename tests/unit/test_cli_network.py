@@ -15,7 +15,7 @@ from tests.consortium import free_ports
 from yilian.base.codec import encode
 from yilian.cli import main, operating
 from yilian.cli.frame import Unreachable
-from yilian.engines.cometbft import read_ports
+from yilian.engines.cometbft import address, read_ports
 from yilian.engines.folders import hold
 from yilian.ledger import parse_genesis
 from yilian.node import read_genesis, read_settings
@@ -210,7 +210,9 @@ def asked():
         yield start
 
 
-def said_by_rpc(first, last, made="2020-01-01T00:00:00.5Z", catching_up=False, seat=bytes(32), peers=(), seats=(), others=0):
+def said_by_rpc(
+    first, last, *, made="2020-01-01T00:00:00.5Z", catching_up=False, seat=bytes(32), peers=(), seats=(), others=0, voting=None
+):
     """Return one result that holds all that `status`, `net_info`, `commit`, `abci_query`, `validators` and the rest are read for."""
     key = {"value": b64encode(seat).decode()}
     return {
@@ -225,7 +227,7 @@ def said_by_rpc(first, last, made="2020-01-01T00:00:00.5Z", catching_up=False, s
         "peers": [{"node_info": {"id": peer}, "peer_state": {"round_state": {"height": str(others)}}} for peer in peers],
         "signed_header": {"commit": {"block_id": {"hash": "AB" * 32}}},
         "response": {"value": b64encode(encode([list(pair) for pair in seats])).decode()},
-        "validators": [{"pub_key": key, "voting_power": "1"}],
+        "validators": [{"pub_key": {"value": b64encode(each).decode()}, "voting_power": "1"} for each in voting or (seat,)],
     }
 
 
@@ -255,6 +257,18 @@ def test_status_says_that_no_block_comes_and_ends_with_4(network, asked, capsys,
     assert "1 validators: clinic-1 1/1" in out
     code, out, _ = said(capsys, "status", "--home", home, "--json")
     assert (code, json.loads(out)["is_halted"]) == (4 if is_halted else 0, is_halted)
+
+
+def test_status_names_the_validators_with_which_there_is_no_connection(network, asked, capsys):
+    home, names = network / "clinic-1", ("clinic-1", "hospital-1", "hospital-2")
+    keys = [bytes(31) + bytes([n]) for n in range(3)]
+    there = {"made": "2999-01-01T00:00:00.5Z", "seat": keys[0], "seats": list(zip(keys, names, strict=True)), "voting": keys}
+    asked(1, 7, rpc_port(home), peers=(address(keys[2]).hex(), "aa"), **there)
+    code, out, _ = said(capsys, "status", "--home", home)
+    assert code == 0
+    assert "no connection with hospital-1: stopped, cut off, or at another address than this member dials" in out.splitlines()
+    code, out, _ = said(capsys, "status", "--home", home, "--json")
+    assert json.loads(out)["unreached"] == ["hospital-1"]
 
 
 @pytest.fixture

@@ -293,7 +293,9 @@ def test_status_says_what_was_refused_and_what_was_fetched_in_vain(tmp_path, mon
         main(["node", "init", "--home", home, "--id", "clinic-1", "--kind", "clinic", "--name", "C", "--endpoint", "http://c.example"]) == 0
     )
     capsys.readouterr()
-    monkeypatch.setattr(consortium, "standing", lambda _: consortium.Standing(4, False, 1, 3, refused, True, {"clinic-1": 1}, False, None))
+    monkeypatch.setattr(
+        consortium, "standing", lambda _: consortium.Standing(4, False, 1, 3, refused, True, {"clinic-1": 1}, (), False, None)
+    )
     monkeypatch.setattr(engines, "progress_in", lambda _: progress)
     assert main(["network", "status", "--home", home]) == 0
     said = capsys.readouterr().out.splitlines()[2:]

@@ -4,6 +4,7 @@
   yilian network join      seats a member that has its folder and the network's genesis; it begins with a checked snapshot of the others
   yilian network propose   has a running member propose that one is admitted, removed or changed, or a parameter or the rules
   yilian network vote      has a running member vote on that
+  yilian network proposals what may still be voted on, and how it stands
   yilian network suspend   has a running regulator suspend a member at once; its reason stays here, the ledger has a commitment to it
   yilian network reinstate has a running regulator end a suspension, also one that the ledger itself decided for signing twice
   yilian network suspended who is suspended, since when and by whom; checks a reason against its commitment
@@ -308,6 +309,7 @@ def _status(options: argparse.Namespace, output: Output) -> None:
             "refused_snapshot": said.refused or None,
             "is_awaiting_snapshot": said.is_awaiting_snapshot,
             "validators": said.validators,
+            "unreached": list(said.unreached),
             "suspended": suspended,
             "gathered": None if said.gathered is None else asdict(said.gathered),
             "older_entries": None if older is None else _older(older),

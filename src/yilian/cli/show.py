@@ -8,12 +8,10 @@ yilian show member hospital-1  who it is, and its public keys
 
 import argparse
 import json
-import re
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from yilian.cli import places
+from yilian.cli import places, voting
 from yilian.cli.asking import get
 from yilian.cli.frame import Declined, Fact, Misused, Output, Unreachable, plain
 
@@ -102,13 +100,8 @@ def _entry(url: str, which: str, output: Output) -> None:
 
 
 def _proposed(kind: str, message: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
-    """Return what a proposal would change, and its fields by name: who votes reads it here. None, if the entry is no proposal."""
-    from yilian.contracts import directory
-
-    if kind != "directory.propose":
-        return None
-    change = directory.change_of(message["change"], message["details"])
-    return re.sub("(?<=[a-z])(?=[A-Z])", "-", type(change).__name__).lower(), asdict(change)
+    """Return what a proposal would change, and its fields by name; None, if the entry is no proposal."""
+    return voting.proposed(message["change"], message["details"]) if kind == "directory.propose" else None
 
 
 def _message(transaction: "Transaction") -> tuple[str, dict[str, Any]]:

@@ -32,6 +32,8 @@ def lines(member: str, said: "Standing") -> list[str]:
         told.append(
             f"{len(said.validators)} validators: " + ", ".join(f"{name} {power}/{whole}" for name, power in said.validators.items())
         )
+    if said.unreached:
+        told.append(f"no connection with {', '.join(said.unreached)}: stopped, cut off, or at another address than this member dials")
     if said.gathered is not None:
         one = said.gathered
         told.append(f"{one.here} of {one.whole} validators' votes are here, {one.needed} needed for the first block")

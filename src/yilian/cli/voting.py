@@ -2,24 +2,27 @@
 
 import argparse
 import re
+import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from yilian.cli import operating
 from yilian.cli.files import read_bytes
-from yilian.cli.frame import Declined, Misused, Output
+from yilian.cli.frame import Declined, Misused, Output, plain
 
 if TYPE_CHECKING:
     from yilian.base.kinds import StateView
     from yilian.contracts.directory import Change, Proposal, SetRules
+    from yilian.engines import FinalView
     from yilian.node import Node
 
 _DIGITS_MAX: Final = 18  # of any number here: the directory takes none above 2**62
 
 
 def options(acts: "argparse._SubParsersAction[argparse.ArgumentParser]") -> list[argparse.ArgumentParser]:
-    """Declare the two acts."""
+    """Declare the three acts."""
     propose = acts.add_parser("propose", help="propose that a member is admitted, removed or changed, or a parameter or the rules")
     change = propose.add_mutually_exclusive_group(required=True)
     change.add_argument("--admit", type=Path, metavar="CARD", help="member.card of who joins (yilian network join)")
@@ -34,7 +37,9 @@ def options(acts: "argparse._SubParsersAction[argparse.ArgumentParser]") -> list
     vote.add_argument("--proposal", type=int, required=True, metavar="NUMBER", help="as `propose` printed it")
     vote.add_argument("--no", action="store_true", help="against it")
     vote.set_defaults(act=_vote)
-    return [propose, vote]
+    proposals = acts.add_parser("proposals", help="what is proposed and still open: what it would change, and how its votes stand")
+    proposals.set_defaults(act=_proposals)
+    return [propose, vote, proposals]
 
 
 async def _carried(node: "Node", asked: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +61,37 @@ async def _carried(node: "Node", asked: dict[str, Any]) -> dict[str, Any]:
     return {"proposal": proposal, "index": answer.index, "height": answer.height, **_stands(view, row)}
 
 
-ANSWERS: Final[Mapping[str, operating.Answer]] = {"propose": _carried, "vote": _carried}
+async def _open(node: "Node", _: dict[str, Any]) -> dict[str, Any]:
+    """Return what may still be voted on, in the order in which it was proposed."""
+    import asyncio
+
+    return {"proposals": await asyncio.to_thread(_listed, node.engine.read())}
+
+
+ANSWERS: Final[Mapping[str, operating.Answer]] = {"propose": _carried, "vote": _carried, "proposals": _open}
+
+
+def _listed(view: "FinalView") -> list[dict[str, Any]]:
+    from yilian.contracts import directory
+
+    now_s = view.chain.time_ms // 1_000
+    listed: list[dict[str, Any]] = []
+    for row in directory.proposals(view):
+        closes_at_s = row.opened_at_s + directory.PROPOSAL_S
+        if row.is_passed or now_s >= closes_at_s:
+            continue
+        name, fields = proposed(row.change, row.details)
+        said = {"change": name, **{field: plain(value) for field, value in fields.items()}}
+        listed.append({"proposal": row.id, "proposer": row.proposer, "closes_at_s": closes_at_s, "proposes": said, **_stands(view, row)})
+    return listed
+
+
+def proposed(number: int, details: bytes) -> tuple[str, dict[str, Any]]:
+    """Return what a proposal would change, and its fields by name: who votes reads it here."""
+    from yilian.contracts import directory
+
+    change = directory.change_of(number, details)
+    return re.sub("(?<=[a-z])(?=[A-Z])", "-", type(change).__name__).lower(), asdict(change)
 
 
 def _stands(view: "StateView", row: "Proposal") -> dict[str, Any]:
@@ -206,6 +241,19 @@ def _vote(options: argparse.Namespace, output: Output) -> None:
         raise Misused("--proposal is the number that `propose` printed")
     said = operating.asked(options.home, {"op": "vote", "proposal": options.proposal, "yes": not options.no})
     output.answer(said, f"proposal {said['proposal']}: {_outcome(said)}")
+
+
+def _proposals(options: argparse.Namespace, output: Output) -> None:
+    said = operating.asked(options.home, {"op": "proposals"})
+    lines = [line for one in said["proposals"] for line in _open_lines(one)]
+    output.answer(said, *(lines or ["nothing is proposed that may still be voted on"]))
+
+
+def _open_lines(one: dict[str, Any]) -> list[str]:
+    fields = ", ".join(f"{name} {value}" for name, value in one["proposes"].items() if name != "change" and value is not None)
+    until = time.strftime("%Y-%m-%d", time.gmtime(one["closes_at_s"]))
+    what = f"proposal {one['proposal']} of {one['proposer']}: {one['proposes']['change']}: {fields}"
+    return [what, f"    {_outcome(one)}; open until {until}"]
 
 
 def _outcome(said: dict[str, Any]) -> str:

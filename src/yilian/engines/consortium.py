@@ -86,6 +86,7 @@ class Standing:
     refused: str  # of a member that joins: why the last snapshot that it was offered was not taken; else empty
     is_seated: bool  # as far as the directory here goes: whose seat no member knows is hung up on (ADR-0117)
     validators: dict[str, int]  # member -> power; a key that the directory does not know stands as its hex
+    unreached: tuple[str, ...]  # those of them with which this member has no connection
     is_awaiting_snapshot: bool  # it has no block, and was told to begin with a snapshot
     gathered: Gathered | None  # of a founder before the first block
 
@@ -173,6 +174,7 @@ def standing(folder: Path) -> Standing:
     finally:
         client.close()
     named = {names.get(key, key.hex()): power for key, power in powers.items()}
+    missing = [key for key in powers if key != said.seat_key and address(key).hex() not in said.peer_ids]
     is_awaiting = said.height == 0 and bool(ports.servers)
     return Standing(
         said.height,
@@ -182,6 +184,7 @@ def standing(folder: Path) -> Standing:
         refused_snapshot(folder),
         said.seat_key in names,
         dict(sorted(named.items())),
+        tuple(sorted([names.get(key, key.hex()) for key in missing])),
         is_awaiting,
         None if said.height or is_awaiting else _gathered(founding_powers(folder), address(said.seat_key).hex(), said.peer_ids),
     )
