@@ -24,7 +24,7 @@ from yilian.engines.cometbft.engine import WAITING_MAX
 from yilian.engines.cometbft.items import Screening
 from yilian.engines.cometbft.process import binary
 from yilian.engines.cometbft.rpc import Rpc
-from yilian.engines.cometbft.verifier import VERIFIER
+from yilian.engines.cometbft.verifier import VERIFIER, Verifier
 from yilian.engines.cometbft.waiting import Waiting
 from yilian.engines.replica import Replica
 from yilian.ledger import Genesis
@@ -86,6 +86,7 @@ def engine_on(replica):
     engine._places, engine._inbox = threading.BoundedSemaphore(WAITING_MAX), queue.SimpleQueue()
     engine._advanced, engine._bell, engine._last_block_at = threading.Event(), SimpleNamespace(ring=lambda: None), 0.0
     engine.application = SimpleNamespace(screening=Screening(replica.genesis.network_id, replica.keys()), waiting=Waiting(1 << 20, len))
+    engine._verifier = Verifier(verifier_program(), 0)
     return engine
 
 

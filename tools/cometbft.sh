@@ -11,10 +11,12 @@ bin="$PWD/.tools/bin"
 stop() { printf 'stopped: %s\n' "$*" >&2; exit 1; }
 
 verifier="$PWD/src/yilian/engines/cometbft/verifier"
-source=$(cat "$verifier"/main.go "$verifier"/go.mod "$verifier"/go.sum | sha256sum)
+
+# What the verifier was built from, and what it is: a file that was put in its place is built anew.
+source_and_program() { cat "$verifier"/main.go "$verifier"/go.mod "$verifier"/go.sum | sha256sum; sha256sum < "$bin/yilian-verifier"; }
 
 has_cometbft() { [ -x "$bin/cometbft" ] && [ "$("$bin/cometbft" version)" = "${version#v}" ]; }
-has_verifier() { [ -x "$bin/yilian-verifier" ] && [ "$(cat "$bin/yilian-verifier.source" 2>/dev/null)" = "$source" ]; }
+has_verifier() { [ -f "$bin/yilian-verifier" ] && [ -x "$bin/yilian-verifier" ] && [ "$(cat "$bin/yilian-verifier.sum" 2>/dev/null)" = "$(source_and_program)" ]; }
 if has_cometbft && has_verifier; then exit 0; fi
 
 go=$(command -v go || true)
@@ -40,7 +42,8 @@ if ! has_verifier; then
     # Built aside and moved into place: a node that runs keeps the program that it has.
     (cd "$verifier" && CGO_ENABLED=0 GOFLAGS=-mod=readonly "$go" build -trimpath -o "$bin/yilian-verifier.new" .) >&2 \
         || stop "the verifier could not be built; the lines above are Go's. Without it a validator checks signatures more slowly."
+    rm -rf "$bin/yilian-verifier"
     mv "$bin/yilian-verifier.new" "$bin/yilian-verifier"
-    echo "$source" > "$bin/yilian-verifier.source"
+    source_and_program > "$bin/yilian-verifier.sum"
     echo "the verifier is in .tools/bin" >&2
 fi

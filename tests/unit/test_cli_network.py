@@ -93,11 +93,15 @@ def test_a_network_whose_folder_cannot_be_made_is_said(founders, capsys):
     ("text", "code", "sentence"),
     [
         ("[[member]\n", 2, "usage: members.toml is not TOML: "),
-        ("", 2, "usage: members.toml has one [[member]] for each member, and [parameters]; nothing else\n"),
-        ("member = 3\n", 2, "usage: members.toml has one [[member]] for each member, and [parameters]; nothing else\n"),
-        ("member = [3]\n", 2, "usage: members.toml has one [[member]] for each member, and [parameters]; nothing else\n"),
-        ("parameters = 3\n" + FOUNDERS[26:], 2, "usage: members.toml has one [[member]] for each member, and [parameters]; nothing else\n"),
-        ('network = "x"\n' + FOUNDERS, 2, "usage: members.toml has one [[member]] for each member, and [parameters]; nothing else\n"),
+        ("", 2, "usage: members.toml must have one [[member]] for each member, and [parameters]; nothing else\n"),
+        ("member = 3\n", 2, "usage: members.toml must have one [[member]] for each member, and [parameters]; nothing else\n"),
+        ("member = [3]\n", 2, "usage: members.toml must have one [[member]] for each member, and [parameters]; nothing else\n"),
+        (
+            "parameters = 3\n" + FOUNDERS[26:],
+            2,
+            "usage: members.toml must have one [[member]] for each member, and [parameters]; nothing else\n",
+        ),
+        ('network = "x"\n' + FOUNDERS, 2, "usage: members.toml must have one [[member]] for each member, and [parameters]; nothing else\n"),
         (member("a", votes=2), 2, "usage: members.toml: a member has no votes; it has id, kinds, name, endpoint, power, host, listen, "),
         (member("a", name=None, endpoint=None), 2, "usage: members.toml: a member lacks name, endpoint\n"),
         (member("a", power="1", kinds="clinic"), 2, "usage: members.toml: a: kinds, power is of the wrong type\n"),
@@ -434,7 +438,7 @@ def test_a_join_with_a_wrong_engine_genesis_or_folder_is_said(newcomer, network,
     code, _, err = said(
         capsys, "join", "--home", newcomer, "--genesis", network / "genesis.cbor", "--peers", wrong, "--p2p-port", p2p, "--rpc-port", rpc
     )
-    assert (code, err) == (2, f"usage: {wrong} has one ID@HOST:PORT a line, as `yilian network init` writes it into peers.txt\n")
+    assert (code, err) == (2, f"usage: {wrong} must have one ID@HOST:PORT a line, as `yilian network init` writes it into peers.txt\n")
     code, _, err = said(capsys, "join", "--home", tmp_path / "none", "--peers", network / "peers.txt")
     assert (code, err.partition(":")[0], "yilian node init" in err, err.count("\n")) == (2, "usage", True, 1)
 

@@ -29,7 +29,7 @@ def read_members(file: Path) -> tuple[list[dict[str, Any]], dict[str, int]]:
     rows, parameters = said.pop("member", []), said.pop("parameters", {})
     is_shaped = isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows) and isinstance(parameters, dict)
     if said or not is_shaped:
-        raise Misused(f"{file} has one [[member]] for each member, and [parameters]; nothing else")
+        raise Misused(f"{file} must have one [[member]] for each member, and [parameters]; nothing else")
     for row in rows:
         _require_member(file, row)
     if len({row["id"] for row in rows}) != len(rows):

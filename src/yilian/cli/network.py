@@ -52,7 +52,7 @@ ANSWER_S_MAX: Final = 10  # status says what it can: as long as it waits for Com
 
 def acting(node: "Node") -> operating.Act:
     """Return what answers the operator's socket for a node that runs."""
-    return operating.acting(node, {**voting.ANSWERS, **suspending.ANSWERS})
+    return operating.acting(node, {**voting.ANSWERS, **suspending.ANSWERS, "remark": _remarking})
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -256,7 +256,7 @@ def _peers(file: Path) -> list[str]:
     """
     peers = read_bytes(file).decode(errors="replace").split()
     if not peers or not all(_PEER.fullmatch(peer) for peer in peers):
-        raise Misused(f"{file} has one ID@HOST:PORT a line, as `yilian network init` writes it into {PEERS}")
+        raise Misused(f"{file} must have one ID@HOST:PORT a line, as `yilian network init` writes it into {PEERS}")
     return peers
 
 
@@ -270,6 +270,8 @@ def _trust(options: argparse.Namespace) -> "Trust | None":
         return None
     if len(options.ask) < 2:  # noqa: PLR2004 - one alone could lie
         raise Misused("--ask needs two members at least: what one says, the other must confirm")
+    if len(set(options.ask)) < len(options.ask):
+        raise Misused("--ask names one member twice: what it says, another must confirm")
     if wrong := [server for server in options.ask if not _SERVER.fullmatch(server)]:
         raise Misused(f"--ask is HOST:PORT, not {wrong[0]}")
     height, _, block_hash = (options.trust or "").partition(":")
@@ -296,7 +298,7 @@ def _status(options: argparse.Namespace, output: Output) -> None:
     member = read_settings(options.home).id
     said = standing(options.home / LEDGER)
     older = progress_in(options.home / LEDGER)
-    suspended = _suspended(options.home)
+    suspended, remark = _suspended(options.home), _remark(options.home)
     output.answer(
         {
             "member": member,
@@ -311,11 +313,13 @@ def _status(options: argparse.Namespace, output: Output) -> None:
             "validators": said.validators,
             "unreached": list(said.unreached),
             "suspended": suspended,
+            "remark": remark,
             "gathered": None if said.gathered is None else asdict(said.gathered),
             "older_entries": None if older is None else _older(older),
         },
         *standing_lines(member, said),
         *suspended_lines(suspended or [], said.validators),
+        *([remark] if remark else []),
         *([] if older is None else [f"before its snapshot: {older.entries} of {older.entries_all} entries fetched and proven so far"]),
         *([] if older is None or not older.begun_again else [_begun_again(older)]),
     )
@@ -329,6 +333,20 @@ def _suspended(home: Path) -> list[dict[str, Any]] | None:
         return list(operating.asked(home, {"op": "suspended"}, ANSWER_S_MAX)["suspended"])
     except (Unreachable, Declined):
         return None
+
+
+def _remark(home: Path) -> str | None:
+    """Return what the node that runs says of how it runs; None while it does not say."""
+    try:
+        return str(operating.asked(home, {"op": "remark"}, ANSWER_S_MAX)["remark"])
+    except (Unreachable, Declined):
+        return None
+
+
+async def _remarking(node: "Node", _: dict[str, Any]) -> dict[str, Any]:
+    import asyncio
+
+    return {"remark": await asyncio.to_thread(node.engine.remark)}
 
 
 def _older(older: "Progress") -> dict[str, object]:

@@ -255,12 +255,15 @@ async def _serve(home: Path, settings: "Settings", genesis: "Genesis", passphras
             {"member": node.id, "url": serving.url, "network": node.network, "height": chain.height, "entries": chain.log.size},
             f"{node.id} serves {serving.url}; network {node.network.hex()[:16]}..., {chain.log.size} entries; Ctrl-C ends",
         )
+        if remark := await asyncio.to_thread(engine.remark):
+            output.note(remark)
         ended = [asyncio.create_task(asked_to_end()), asyncio.create_task(engine.watch())]
         done, waiting = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
         for task in done:
             task.result()
+        output.note(f"{node.id} ends: what is under way is finished first")
 
 
 def _check(options: argparse.Namespace, output: Output) -> None:

@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from yilian.cli.frame import counted_as
+
 if TYPE_CHECKING:
     from yilian.engines.consortium import Standing
 
@@ -11,6 +13,7 @@ _NOT_LET_IN: Final = (
     "nobody lets it in yet: the directory, as far as it is known here, has no seat with this key. Have the members vote on it "
     "(`yilian network propose`); it tries again by itself, at least every five minutes"
 )
+_SEATLESS: Final = "this member's seat has a key that the directory does not know: it does not validate, and its votes are nobody's"
 _NO_SNAPSHOT: Final = (
     "no member has offered a snapshot yet: the first is made at block 1,000, then one every 1,000 blocks; stopped, "
     "`yilian network repair` without --ask begins at block 1"
@@ -24,13 +27,14 @@ def lines(member: str, said: "Standing") -> list[str]:
 
     catching_up = ", catching up" if said.is_catching_up else ""
     last = "no block yet" if said.behind_s is None else f"last block {said.behind_s} s ago"
-    told = [f"{member}: height {said.height}, {last}{catching_up}, {said.peers} peers"]
+    told = [f"{member}: height {said.height}, {last}{catching_up}, {counted_as(said.peers, 'peer', 'peers')}"]
     if said.is_halted:
         told.append(f"halted: no block for {said.behind_s} s (a heartbeat comes every {HEARTBEAT_S} s)")
     if said.validators:
         whole = sum(said.validators.values())
         told.append(
-            f"{len(said.validators)} validators: " + ", ".join(f"{name} {power}/{whole}" for name, power in said.validators.items())
+            f"{counted_as(len(said.validators), 'validator', 'validators')}: "
+            + ", ".join(f"{name} {power}/{whole}" for name, power in said.validators.items())
         )
     if said.unreached:
         told.append(f"no connection with {', '.join(said.unreached)}: stopped, cut off, or at another address than this member dials")
@@ -39,6 +43,8 @@ def lines(member: str, said: "Standing") -> list[str]:
         told.append(f"{one.here} of {one.whole} validators' votes are here, {one.needed} needed for the first block")
     if not (said.is_seated or said.peers):
         told.append(_NOT_LET_IN)
+    elif not (said.is_seated or said.is_catching_up):
+        told.append(_SEATLESS)
     if said.refused:
         told.append(f"{said.refused}; it waits for another: make sure that who is named with --peers and --ask is honest")
     elif said.is_awaiting_snapshot:

@@ -94,6 +94,9 @@ class Engine(Protocol):
     def not_ready(self) -> str:
         """Return why nothing can become final here at this moment, as far as is known without trying; empty if it can."""
 
+    def remark(self) -> str:
+        """Return what the operator should know of how this engine runs here, which goes on all the same; empty if there is nothing."""
+
     def blocks(self, since_height: int) -> AsyncIterator[Block]:
         """Yield every block above `since_height` in order, then each new one as it becomes final."""
 

@@ -45,6 +45,10 @@ class Served:
         """Return why nothing can become final here now: no reason, where the first transaction makes the first block."""
         return ""
 
+    def remark(self) -> str:
+        """Return what the operator should know of how this engine runs here: nothing."""
+        return ""
+
     async def blocks(self, since_height: int) -> AsyncIterator[Block]:
         """Yield every block above `since_height` in order, then each new one as it becomes final."""
         height = since_height

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from yilian.base.codec import Malformed
 from yilian.base.keys import SEED_SIZE, SigningKey
 from yilian.engines import Engine
 from yilian.ledger import Founder, Genesis, Item, parse_genesis
@@ -119,12 +120,14 @@ def join(folder: Path, genesis: Genesis) -> None:
 def read_genesis(folder: Path) -> Genesis:
     """Return the genesis in a member's folder.
 
-    Raises   SettingsWrong, if there is none; Malformed, if it is not one
+    Raises   SettingsWrong, if there is none, or it is none
     """
     try:
         return parse_genesis(Folder(folder).genesis.read_bytes())
     except FileNotFoundError as error:
         raise SettingsWrong(f"{folder} has no genesis.cbor: this member has not joined a network yet") from error
+    except Malformed as error:
+        raise SettingsWrong(f"{folder}/genesis.cbor is damaged: copy another member's, it is the same file for all") from error
 
 
 @asynccontextmanager
@@ -165,12 +168,23 @@ async def opened(path: Path, engine: Engine, *, passphrase: str | None = None, c
         vault.close()
 
 
+def _own_client(path: Path) -> SigningKey:
+    """Return the key with which the member's own software logs in.
+
+    Raises   SettingsWrong
+    """
+    try:
+        return SigningKey(path.read_bytes())
+    except (FileNotFoundError, ValueError) as error:
+        raise SettingsWrong(f"{path} is missing or damaged: bring it back from the backup of the keys, and start again") from error
+
+
 def _node(
     settings: Settings, folder: Folder, engine: Engine, keys: Keys, store: RecordStore, journal: Journal, peers: Peers, clock: Clock
 ) -> Node:
     members = Members(engine, clock)
     charts = Charts(journal, keys)
-    own_client = SigningKey(folder.own_client.read_bytes()).public_key
+    own_client = _own_client(folder.own_client).public_key
     flight, housekeeping = Flight(), Housekeeping()
     tokens = Tokens(settings, keys, journal, members, own_client)
     return Node(

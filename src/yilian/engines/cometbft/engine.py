@@ -128,6 +128,10 @@ class CometBftEngine(Served):
         """Return why nothing can become final here now: this copy has no block yet, or the network makes none."""
         return why_not_ready(self.read().chain.height, int(time.monotonic() - self._last_block_at))
 
+    def remark(self) -> str:
+        """Return why signatures are checked more slowly than they could be; empty if they are not."""
+        return self._verifier.remark()
+
     async def submit(self, transaction: bytes) -> Committed:
         """Return what became of the transaction, once that is final and durable here.
 
@@ -330,6 +334,7 @@ class CometBftEngine(Served):
         """Look, after a second, whether the network makes blocks; say whether to look again."""
         if self._closing.wait(1.0):
             return False
+        self._verifier.remark()  # a process of it that has ended is let go of, also while there is nothing to check
         now = time.monotonic()
         since_s = int(now - self._last_block_at)
         if since_s < HALTED_S:

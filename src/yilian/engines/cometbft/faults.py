@@ -44,7 +44,8 @@ class WrongGenesis(EngineStopped):
         """Name both."""
         super().__init__(
             f"CometBFT's genesis.json says {found}, this node's genesis is {chain_id(expected)}: "
-            "copy the founders' genesis to this node, or write the home anew with `yilian network init`"
+            "copy the founders' genesis.json to this node and run `yilian network repair` (CometBFT keeps the first that it has read), or write "
+            "the home anew with `yilian network init`"
         )
 
 
@@ -100,6 +101,19 @@ class VotesUnreadable(EngineStopped):
         super().__init__(
             f"the record of the votes that this seat gave ({path}) cannot be read; without it the validator may vote twice: nothing was "
             "moved. Never write it anew: seat the member with another key, which the others vote in (`yilian network propose --seat-key`)"
+        )
+
+
+class SeatIncomplete(EngineStopped):
+    """A file of the seat is not there."""
+
+    def __init__(self, path: Path) -> None:
+        """Name it."""
+        self.path = path
+        super().__init__(
+            f"{path} is missing: without it CometBFT would take another key, or forget which votes this seat gave and give them twice. Bring "
+            "back the seat's own key and the latest record of its votes, both; where either is lost, seat the member with another key, which "
+            "the others vote in (`yilian network propose --seat-key`)"
         )
 
 

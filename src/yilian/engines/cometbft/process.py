@@ -20,6 +20,7 @@ from yilian.engines.cometbft.faults import (
     OutOfStep,
     PortInUse,
     RestoredAlone,
+    SeatIncomplete,
     WrongVersion,
 )
 from yilian.engines.cometbft.settings import HOME, VERSION, Ports
@@ -27,10 +28,12 @@ from yilian.engines.cometbft.votelog import trim
 from yilian.engines.faults import EngineStopped
 
 END_S_MAX = 10.0  # for a clean end before it is killed; it takes under a second
+VERSION_S_MAX = 10.0  # for a program to say its version; it takes 0.1 s
 SHORT_LIFE_S = 5.0  # a process that lives less than this did not really start
 SHORT_LIVES_MAX = 5
 PAUSE_S = 0.2  # before the next start
 LOG = "cometbft.log"
+SEAT_FILES = ("config/priv_validator_key.json", "config/node_key.json", "data/priv_validator_state.json")
 LAST_LINES = 100  # of the log, where a dying Go program says why
 LOG_SIZE_BYTES_MAX = 16 * 1024 * 1024  # then the log begins anew, the last one is kept beside it
 TIMER_SLACK_NS = 5_000_000  # how late a timer of CometBFT may be: it asks for 10,000 ticks a second, which nobody needs (ADR-0114)
@@ -65,10 +68,11 @@ class Process:
     def __init__(self, folder: Path, ports: Ports, started: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
         """Check that it can run. `started` is called after each start: a fresh process has an empty mempool.
 
-        Raises   BinaryMissing, WrongVersion, PortInUse
+        Raises   BinaryMissing, WrongVersion, SeatIncomplete, PortInUse
         """
         self._program = binary()
         _require_version(self._program)
+        _require_seat(folder / HOME)
         config = folder / HOME / "config/config.toml"
         _require_free(ports.p2p_host, ports.p2p, config, "p2p")
         _require_free("127.0.0.1", ports.rpc, config, "rpc")
@@ -161,8 +165,10 @@ class Process:
         return self._child.wait()
 
     def _why(self, status: int) -> EngineStopped:
-        """Return the cause that its last words stand for. Source: CometBFT v0.38.25, state/errors.go."""
-        lines = self._log.read_text(errors="replace").strip().splitlines()[-LAST_LINES:]
+        """Return the cause that the last words of its last life stand for. Source: CometBFT v0.38.25, state/errors.go."""
+        with self._log.open("rb") as log:
+            log.seek(self._began_at)
+            lines = log.read(LOG_SIZE_BYTES_MAX).decode(errors="replace").strip().splitlines()[-LAST_LINES:]
         text = "\n".join(lines)
         known = cause(text)
         if known is not None:
@@ -191,8 +197,20 @@ def cause(text: str) -> EngineStopped | None:
     return RestoredAlone("CometBFT has no blocks and the ledger here has") if _RESET in text else None
 
 
+def _require_seat(home: Path) -> None:
+    """What is missing CometBFT would draw anew and say nothing: another key, or a record in which no vote was ever given."""
+    for name in SEAT_FILES:
+        if not (home / name).is_file():
+            raise SeatIncomplete(home / name)
+
+
 def _require_version(program: Path) -> None:
-    said = subprocess.run([str(program), "version"], check=False, capture_output=True, text=True).stdout.strip()  # noqa: S603 - our own
+    try:
+        said = subprocess.run(  # noqa: S603 - our own
+            [str(program), "version"], check=False, capture_output=True, text=True, timeout=VERSION_S_MAX
+        ).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        said = ""
     if said != VERSION:
         raise WrongVersion(said, program)
 

@@ -46,6 +46,7 @@ class Verifier:
         self._guard = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._starts_left = STARTS_MAX if workers and program.is_file() else 0
+        self._remark = "" if program.is_file() or not workers else f"there is no {program}"
         with self._guard:
             self._start()
 
@@ -54,6 +55,16 @@ class Verifier:
         """The id of the running process."""
         child = self._child
         return None if child is None else child.pid
+
+    def remark(self) -> str:
+        """Return why signatures are checked here although another process should do it; empty while nothing is wrong.
+
+        Whoever asks from time to time sees to it that a process that has ended is not left behind.
+        """
+        with self._guard:
+            if self._child is not None and self._child.poll() is not None:
+                self._end()
+            return self._remark and f"{self._remark}: signatures are checked by the node itself, more slowly. `make cometbft` builds it"
 
     def are_signed(self, claims: Sequence[Signed]) -> list[bool]:
         """Say of each claim what `is_signed` says."""
@@ -94,8 +105,9 @@ class Verifier:
             child = subprocess.Popen(  # noqa: S603 - our own
                 self._command, stdin=pipe, stdout=pipe, stderr=none, bufsize=0, env=environment, start_new_session=True
             )
-        except OSError:
-            return  # the machine has no room for one now
+        except OSError as error:  # no program, or the machine has no room for one now
+            self._remark = f"{self._command[0]} cannot be started ({error.strerror})"
+            return
         self._child = child
         for end in (_sink(child), _source(child)):
             os.set_blocking(end, False)
@@ -103,6 +115,7 @@ class Verifier:
             fcntl.fcntl(_sink(child), fcntl.F_SETPIPE_SZ, PIPE_SIZE_BYTES)
         edge = [Signed(*(bytes.fromhex(part) for part in case[:3])) for case in EDGE_CASES]
         said = self._answer(edge * TRIALS)
+        self._remark = "" if said is not None else f"{self._command[0]} does not answer"
         if said is not None and said != [case[3] for case in EDGE_CASES] * TRIALS:
             self._starts_left = 0
             self._end()
@@ -123,6 +136,8 @@ class Verifier:
 
     def _end(self) -> None:
         child, self._child = self._child, None
+        if self._starts_left == 0 and not self._remark:
+            self._remark = f"{self._command[0]} failed {STARTS_MAX} times"
         if child is not None:
             child.kill()
             child.wait()
