@@ -82,6 +82,7 @@ def engine_on(replica):
     """The engine's sender and its answers, without a CometBFT under it."""
     engine = CometBftEngine.__new__(CometBftEngine)
     engine.replica, engine._guard, engine._pending, engine._due = replica, threading.Lock(), {}, {}
+    engine._kept = []
     engine._is_due, engine._closing = threading.Condition(engine._guard), threading.Event()
     engine._places, engine._inbox = threading.BoundedSemaphore(WAITING_MAX), queue.SimpleQueue()
     engine._advanced, engine._bell, engine._last_block_at = threading.Event(), SimpleNamespace(ring=lambda: None), 0.0

@@ -5,7 +5,7 @@ from functools import reduce
 
 import pytest
 
-from tests.consortium import NAMES, consensus_key, grant, hashes_agree, needs_cometbft, within
+from tests.consortium import NAMES, consensus_key, grant, has_verifier, hashes_agree, needs_cometbft, within
 from tests.waiting import begun
 from tests.worlds import key
 from yilian.base.refusals import Reason
@@ -24,6 +24,7 @@ async def test_four_validators_agree_on_every_hash_and_verify_each_signature_onc
     assert sorted(each.index for each in answers) == list(range(160))
     await hashes_agree(consortium, max(each.height for each in answers))
     assert [engine.application.screening.verified for engine in consortium.engines.values()] == [160] * 4
+    assert [engine._verifier.process is not None for engine in consortium.engines.values()] == [bool(verifying) and has_verifier()] * 4
 
 
 async def test_the_same_bytes_get_the_same_answer_from_every_member(consortium):

@@ -22,7 +22,7 @@ from yilian.base.codec import Malformed, decode
 from yilian.base.merkle import leaf_hash
 from yilian.base.refusals import Refused
 from yilian.contracts import directory
-from yilian.engines.cometbft.application import CODE_KEPT, Application
+from yilian.engines.cometbft.application import CODE_KEPT, Application, Mempool
 from yilian.engines.cometbft.settings import address, chain_id, genesis_document
 from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
@@ -61,6 +61,7 @@ class Node:
     replica: Replica = None
     mempool: list = field(default_factory=list)  # CometBFT's
     admitted: list = field(default_factory=list)  # what the application let in or kept for itself
+    handed_over: list = field(default_factory=list)  # what the application wants taken in though it was kept
     height: int = 0  # of CometBFT's own record
 
 
@@ -136,7 +137,8 @@ class Hostile:
     def start(self, node):
         """Start the node's process and let CometBFT shake hands with it."""
         node.replica = Replica.open(node.folder, self.genesis, is_durable=False)
-        node.application = self.make(node.replica, Snapshots(node.folder / "snapshots", node.replica, self.failed, 7), lambda _: None)
+        snapshots = Snapshots(node.folder / "snapshots", node.replica, self.failed, 7)
+        node.application = self.make(node.replica, snapshots, lambda _: None, Mempool(hand_over=node.handed_over.append))
         self.handshake(node)
 
     def failed(self, error):
@@ -146,6 +148,7 @@ class Hostile:
         node.application._snapshots.close()
         node.replica.close()
         node.mempool.clear()
+        node.handed_over.clear()
         node.admitted.clear()
         self.start(node)
 
@@ -198,7 +201,20 @@ class Hostile:
         included = set(block.items)
         node.mempool = [item for item in node.mempool if item not in included]
         node.admitted = [item for item in node.admitted if item not in included]
-        return self.crash(node) if crash == "after" else None
+        if crash == "after":
+            return self.crash(node)
+        self.hear_of_what_was_kept(node)
+        return None
+
+    def hear_of_what_was_kept(self, node):
+        """Have CometBFT take in what the application hands over after a block; then it lacks all that waits only where nothing does."""
+        while node.handed_over:  # a refusal has the next one handed over
+            item = node.handed_over.pop(0)
+            node.application.waiting.are_ours([item])
+            if node.application.check_tx(abci.RequestCheckTx(tx=item)).code == 0 and item not in node.mempool:
+                node.mempool.append(item)
+        if any(holds(node.replica, item) for item in node.admitted) and not node.mempool:
+            raise Found("something waits and CometBFT's mempool is empty: nobody would hear of it")
 
     def proposal(self, height, block):
         return abci.RequestProcessProposal(txs=block.items, height=height, time=block.time, proposer_address=block.proposer)

@@ -12,7 +12,7 @@ from tests.worlds import node_key
 from yilian.base.refusals import Reason
 from yilian.engines import EngineStopped
 from yilian.engines.cometbft.ahead import Ahead
-from yilian.engines.cometbft.application import CODE_KEPT, Application
+from yilian.engines.cometbft.application import CODE_KEPT, Application, Mempool
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.embedded import EmbeddedEngine
 
@@ -87,6 +87,7 @@ class PersistsTooEarly(Application):
         items, self._pending = self._pending.items, None
         self.screening.move_on(self._replica.keys(), items)
         self.waiting.drop(items)
+        self._tell_what_is_unheard()
         return abci.ResponseCommit()
 
 
@@ -148,6 +149,14 @@ class KeepsAll(Application):
         return answer if answer.code or is_ours else abci.ResponseCheckTx(code=CODE_KEPT)
 
 
+class TellsNobody(Application):
+    """Lets what it kept lie where a block has left it."""
+
+    def commit(self, asked):
+        self._mempool = Mempool()
+        return super().commit(asked)
+
+
 class ProposesWhatIsOfferedAlone(Application):
     """Forgets in its turn what it kept from CometBFT."""
 
@@ -160,11 +169,12 @@ class ProposesWhatIsOfferedAlone(Application):
     ("bug", "says"),
     [
         (KeepsAll, "CometBFT's mempool is empty"),
+        (TellsNobody, "nobody would hear of it"),
         (ProposesWhatIsOfferedAlone, "not proposed though there is room"),
         (PersistsTooEarly, "Info says another app hash|ends at height|ahead of the block store|app hash at height"),
         (ForgetsThatKeysChange, "the witness says otherwise"),
         (TrustsItsMempool, "ProcessProposal says True, the witness says otherwise"),
-        (DropsWhatItHasNotSeen, "at height|too large or invented"),  # it proposes again what it dropped
+        (DropsWhatItHasNotSeen, "at height|too large or invented|nobody would hear of it"),  # it proposes again what it dropped
         (ReadsTheClock, "app hash at height"),
         (TakesWhateverWasWorkedOut, "at height"),
     ],

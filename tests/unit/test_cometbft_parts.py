@@ -16,6 +16,7 @@ from tests.sim.story import Story
 from tests.worlds import KINDS, key, make_genesis, node_key
 from yilian.base.codec import decode, encode
 from yilian.base.digests import sha256
+from yilian.base.keys import are_signed
 from yilian.base.refusals import Reason, Refused
 from yilian.base.transaction import Header, act_bytes, approve, assemble
 from yilian.contracts import consent, directory
@@ -32,7 +33,16 @@ from yilian.engines.cometbft import (
     WrongVersion,
     write_home,
 )
-from yilian.engines.cometbft.application import BLOCK_TRANSACTIONS_MAX, CODE_KEPT, LOOK_S, LOOKS_MAX, Application, Timing
+from yilian.engines.cometbft.application import (
+    BLOCK_TRANSACTIONS_MAX,
+    CODE_KEPT,
+    LOOK_S,
+    LOOKS_MAX,
+    Application,
+    Configured,
+    Mempool,
+    Timing,
+)
 from yilian.engines.cometbft.held import Held
 from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX, BATCH_TRANSACTIONS_MAX, Screening, in_block, pack, unpack
 from yilian.engines.cometbft.peerfilter import BEHIND_MS, STRANGER_S
@@ -259,6 +269,33 @@ def test_after_a_busy_block_a_proposal_waits_for_what_is_being_checked(replica, 
     assert propose(application, []) == [pack(late)]
 
 
+def test_a_proposal_waits_while_an_item_is_being_checked_however_long_nothing_new_has_come(replica, snapshots, genesis, story):
+    early, late = ([story.tick(genesis.started_at_s) for _ in range(20)] for _ in range(2))
+    may_verify, is_verifying, paused = threading.Event(), threading.Event(), []
+
+    def verify(claims):
+        is_verifying.set()
+        assert may_verify.wait(60)
+        return are_signed(claims)
+
+    def pause(_):
+        paused.append(None)
+        if len(paused) == 12:  # more than twice as long as a calm
+            may_verify.set()
+            checking.join(60)
+
+    application = Application(replica, snapshots, lambda _: None, timing=Timing(pause=pause), verify=verify)
+    may_verify.set()
+    commit_many(application, genesis, story)
+    application.check_tx(abci.RequestCheckTx(tx=pack(early)))
+    may_verify.clear()
+    is_verifying.clear()
+    checking = threading.Thread(target=application.check_tx, args=(abci.RequestCheckTx(tx=pack(late)),))
+    checking.start()
+    assert is_verifying.wait(60)
+    assert propose(application, []) == [pack(early), pack(late)]
+
+
 def test_a_proposal_does_not_wait_for_ever_and_a_quiet_network_not_at_all(replica, snapshots, genesis, story):
     paused = []
     application = Application(replica, snapshots, lambda _: None, timing=Timing(pause=paused.append))
@@ -268,11 +305,11 @@ def test_a_proposal_does_not_wait_for_ever_and_a_quiet_network_not_at_all(replic
     assert (propose(application, []), paused) == ([], [LOOK_S] * LOOKS_MAX)
 
 
-def test_what_was_admitted_is_proposed_once_in_its_order_and_then_what_else_cometbft_offers(application, genesis, story):
+def test_what_was_admitted_is_proposed_once_and_takes_turns_with_what_else_cometbft_offers(application, genesis, story):
     one, two, three = (story.tick(genesis.started_at_s) for _ in range(3))
     for each in (one, two):
         application.check_tx(abci.RequestCheckTx(tx=each))
-    assert propose(application, [three, two]) == [one, two, three]
+    assert propose(application, [three, two]) == [one, three, two]
 
 
 def test_what_came_from_members_is_kept_but_for_the_first_at_a_height_and_what_is_our_own(application, genesis, story):
@@ -289,6 +326,63 @@ def test_what_came_from_members_is_kept_but_for_the_first_at_a_height_and_what_i
     assert [answer(later), answer(second)] == [0, CODE_KEPT]
     application.waiting.begin_anew()
     assert answer(second) == 0
+
+
+def test_what_a_block_leaves_unheard_of_is_handed_over_the_oldest_of_it(replica, snapshots, genesis, story):
+    handed_over = []
+    application = Application(replica, snapshots, lambda _: None, Mempool(hand_over=handed_over.append))
+    given, first, second, third = (story.tick(genesis.started_at_s) for _ in range(4))
+    for item in (given, first, second):
+        application.check_tx(abci.RequestCheckTx(tx=item))
+    decided(application, 1, [])
+    assert handed_over == []  # CometBFT has one that waits, and tells
+    decided(application, 2, [given])
+    assert handed_over == [first]
+    application.waiting.are_ours([first])
+    assert application.check_tx(abci.RequestCheckTx(tx=first)).code == 0
+    decided(application, 3, [second])
+    assert handed_over == [first]  # it has that now
+    application.waiting.begin_anew()
+    assert application.waiting.unheard() == first
+    decided(application, 4, [first])
+    assert (handed_over, application.waiting.unheard()) == ([first], None)
+    application.check_tx(abci.RequestCheckTx(tx=third))
+    assert application.waiting.unheard() is None
+
+
+@pytest.mark.parametrize(("key", "code"), [(consensus_key("clinic-1").public_key, CODE_KEPT), (bytes(32), 0), (None, CODE_KEPT)])
+def test_who_does_not_propose_keeps_nothing_from_the_mempool(replica, snapshots, genesis, story, key, code):
+    application = Application(replica, snapshots, lambda _: None, configured=Configured(seat_key=key))
+    items = [story.tick(genesis.started_at_s) for _ in range(3)]
+    assert [application.check_tx(abci.RequestCheckTx(tx=item)).code for item in items] == [0, code, code]
+
+
+def test_what_was_kept_and_holds_no_longer_is_forgotten_when_it_is_asked_about(application, genesis, story):
+    items = [story.say("anchor.tick", story_tick(), genesis.started_at_s, carrier=name) for name in ("hospital-1", "clinic-1")]
+    for item in items:
+        application.check_tx(abci.RequestCheckTx(tx=item))
+    keys = {kid: row for kid, row in application._replica.keys().items() if row[0] != "clinic-1"}
+    application.screening.move_on(keys)
+    assert application.check_tx(abci.RequestCheckTx(tx=items[1])).code == Reason.UNKNOWN_KEY
+    assert application.waiting.items() == [items[0]]
+
+
+def test_what_there_was_no_room_for_takes_turns_with_what_is_kept(application, genesis, story):
+    application.waiting = Waiting(3, lambda _: 1)
+    kept, more = [story.tick(genesis.started_at_s) for _ in range(3)], [story.tick(genesis.started_at_s) for _ in range(2)]
+    assert [application.check_tx(abci.RequestCheckTx(tx=item)).code for item in [*kept, *more]] == [0, CODE_KEPT, CODE_KEPT, 0, 0]
+    assert propose(application, [kept[0], *more]) == [kept[0], more[0], kept[1], more[1], kept[2]]
+    limit = sum(len(item) + 4 for item in kept[:2])
+    for height in range(1, 5):  # under a load of newer ones that fills every block it is in one all the same
+        block = propose(application, [item for item in [kept[0], *more] if item not in done(application)], limit)
+        decided(application, height, block)
+        application.check_tx(abci.RequestCheckTx(tx=story.tick(genesis.started_at_s)))
+    assert set(more) <= done(application)
+
+
+def done(application):
+    """Return every transaction that a block holds."""
+    return {data for block in application._replica.blocks(0) for data in block.transactions}
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 2), st.booleans()), max_size=60))
@@ -308,6 +402,8 @@ def test_whatever_cometbft_was_not_given_is_here_and_it_was_given_something_at_e
         assert height in heights
         assert item in mempool or not is_ours
         assert asked == mempool | set(waiting.items())
+        left = waiting.unheard()
+        assert (left is None) == bool(mempool & set(waiting.items()) or not waiting.items())
         assert waiting.transactions() == len(waiting.items())
         if is_committed:
             waiting.drop([item])
@@ -581,7 +677,7 @@ def test_one_item_that_does_not_hold_rejects_the_proposal(application, genesis, 
 
 def test_a_clogged_mempool_is_emptied(replica, snapshots, genesis, story):
     asked = []
-    application = Application(replica, snapshots, lambda _: None, lambda: asked.append(True))
+    application = Application(replica, snapshots, lambda _: None, Mempool(empty=lambda: asked.append(True)))
     bad = story.forged(story.tick(genesis.started_at_s))
     propose(application, [bad], limit=2 * len(bad))
     assert asked == []
@@ -653,7 +749,11 @@ def dialled(replica, now_ms, *keys):
     """Return an application whose operator named some peers, by a clock that stands still."""
     named = frozenset([address(each).hex() for each in keys])
     return Application(
-        replica, Snapshots(replica.path.parent, replica, print), lambda _: None, named=named, timing=Timing(lambda: now_ms[0])
+        replica,
+        Snapshots(replica.path.parent, replica, print),
+        lambda _: None,
+        configured=Configured(named),
+        timing=Timing(lambda: now_ms[0]),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.consortium import NAMES, consortium_genesis, engine_on
 from tests.sim.story import Story
 from yilian.engines.cometbft.engine import CALL_TRANSACTIONS_MAX, HALTED_S
+from yilian.engines.cometbft.rpc import Taken
 from yilian.engines.replica import Replica
 from yilian.engines.waiters import Waiter
 
@@ -61,6 +62,30 @@ async def test_all_that_is_pending_goes_to_a_cometbft_that_begins_anew_and_nothi
     engine._begun()
     engine._send_next()
     assert engine.sent == [ticks[:3], ticks[1:4]]
+
+
+async def test_what_is_handed_over_is_known_as_our_own_before_cometbft_asks_about_it(engine, replica, ticks):
+    asked = []
+
+    def broadcast(items):
+        asked.extend([(item, engine.application.waiting.take(item, 1, 0), engine.application.waiting.take(item, 1, 0)) for item in items])
+        return [Taken.IN] * len(items)
+
+    engine._rpc = SimpleNamespace(broadcast=broadcast)
+    engine.application.waiting.take(b"the first of this height", 1, 0)
+    engine._call([b"one", b"two"])
+    assert asked == [(b"one", True, True), (b"two", True, True)]
+
+
+async def test_what_was_kept_is_handed_over_to_a_cometbft_that_begins_anew_and_when_the_application_says_so(engine):
+    engine._call = engine.sent.append
+    for item in (b"given", b"kept"):
+        engine.application.waiting.take(item, 1, 0)
+    engine._begun()
+    engine._hand_over_kept(b"another")
+    engine._send_next()
+    engine._send_next()
+    assert [each for each in engine.sent if each] == [[b"given", b"another"]]
 
 
 async def test_what_is_answered_while_the_mempool_has_no_room_is_neither_kept_nor_sent(engine, replica, ticks):

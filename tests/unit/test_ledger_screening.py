@@ -97,7 +97,14 @@ def test_the_first_of_its_approvals_that_is_false_is_named_and_none_is_checked_w
         0,
         0,
     ]
-    assert asked == [[node_key("clinic-1").public_key] * 4, [each.public_key for each in (first, second, third, third)]]
+    carrier = node_key("clinic-1").public_key
+    assert asked == [[carrier] * 4, [first.public_key, third.public_key], [second.public_key]]  # and nothing after what was false
+
+
+def test_an_answer_that_is_too_short_is_no_answer():
+    world = World()
+    with pytest.raises(ValueError, match="shorter"):
+        screen_all(world.network, directory.key_table(world.rows), [world.transaction("anchor.tick", TICK)], lambda _: [])
 
 
 @pytest.mark.parametrize("is_known", [False, True])

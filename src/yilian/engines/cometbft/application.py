@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from google.protobuf import timestamp_pb2
@@ -71,34 +72,49 @@ class Timing(NamedTuple):
     clock_s: Callable[[], float] = time.monotonic
 
 
+class Mempool(NamedTuple):
+    """What can be done about CometBFT's mempool: have it begin anew, empty; have it take in an item that was kept from it."""
+
+    empty: Callable[[], None] = lambda: None
+    hand_over: Callable[[bytes], None] = lambda _: None
+
+
+class Configured(NamedTuple):
+    """What this member's folder says: the peers that its operator chose to dial, by their ids, and the key of its seat, if it is known."""
+
+    named: frozenset[str] = frozenset()
+    seat_key: bytes | None = None
+
+
 class Application:
-    """One replica behind ABCI. `committed` is told of each block once it is durable; `clogged`, when the mempool must be emptied."""
+    """One replica behind ABCI. `committed` is told of each block once it is durable."""
 
     def __init__(
         self,
         replica: Replica,
         snapshots: Snapshots,
         committed: Callable[[Block], None],
-        clogged: Callable[[], None] = lambda: None,
-        named: frozenset[str] = frozenset(),
+        mempool: Mempool | None = None,
+        configured: Configured | None = None,
         timing: Timing | None = None,
         verify: Verify = are_signed,
     ) -> None:
-        """Begin at the replica's height. `named`: the peers that this member's operator chose to dial, by their ids; `verify`: what checks
-        many signatures.
-        """
+        """Begin at the replica's height. `verify` checks many signatures."""
         now_ms, pause, clock_s = timing or Timing()
         self._replica = replica
         self._snapshots = snapshots
         self._committed = committed
-        self._clogged = clogged
+        self._mempool = mempool or Mempool()
+        named, self._seat_key = configured or Configured()
         self._filter = PeerFilter(replica, named, now_ms, pause, clock_s)
         self._now_ms = now_ms
         self._pause = pause
         self._last_counts = (0, 0)  # transactions in the last two blocks
         self._guard = threading.Lock()  # one CometBFT at a time changes the ledger
         self._pending: _Pending | None = None
-        self._names = validators.names(replica.read())
+        self._names: dict[bytes, str] = {}
+        self._is_validating = True
+        self._look_who_validates()
         self.screening = Screening(self._genesis.network_id, replica.keys(), verify)
         self.waiting = Waiting(BATCHES_SIZE_BYTES_MAX, batch_bytes)
         self._is_checking = False  # an item, on the mempool's connection
@@ -183,10 +199,12 @@ class Application:
         try:
             count = self.screening.admit(item)
         except Refused as no:
+            if self.waiting.drop([item]):  # it was good when it came: its carrier's key has gone since
+                self._tell_what_is_unheard()
             return abci.ResponseCheckTx(code=int(no.reason), log=str(no), codespace="yilian")
         finally:
             self._is_checking = False
-        if self.waiting.take(item, count, self._replica.chain.height):
+        if self.waiting.take(item, count, self._replica.chain.height, may_keep=self._is_validating):
             return abci.ResponseCheckTx(code=CODE_ADMITTED)
         return abci.ResponseCheckTx(code=CODE_KEPT, log="kept for a proposal of ours", codespace="yilian")
 
@@ -208,8 +226,8 @@ class Application:
         return abci.ResponseInitChain(app_hash=self._replica.chain.app_hash)
 
     def prepare_proposal(self, asked: abci.RequestPrepareProposal) -> abci.ResponsePrepareProposal:
-        """Answer the items to propose: those that hold, in the order in which they came, until the block is full; last those that CometBFT
-        offers and we had no room for.
+        """Answer the items to propose: those that hold, in the order in which they came, until the block is full. Those that CometBFT
+        offers and we had no room for take turns with them, so that neither waits for all of the others.
 
         What does not hold held when it was taken in: its carrier's key has gone since. CometBFT keeps such items, offers no way to drop
         one, and would in the end offer nothing else; so when they are half of what fits, its mempool is to be emptied (ADR-0090).
@@ -217,10 +235,10 @@ class Application:
         if asked.height == 1 or self._is_stale(_ms(asked.time)):
             return abci.ResponsePrepareProposal()  # its time is genesis's, or from before a halt: what is true now would be refused
         self._await_admissions()
-        waiting, offered = self.waiting.items(), list(asked.txs)
-        known = frozenset(waiting)
+        waiting, offering = self.waiting.items(), list(asked.txs)
+        known, offered = frozenset(waiting), frozenset(offering)
         items, size_bytes, count, refused_bytes = [], 0, 0, 0
-        for item in [*waiting, *[each for each in offered if each not in known]]:
+        for item in _in_turns(waiting, [each for each in offering if each not in known]):
             try:
                 inside = self.screening.admit(item)
             except Refused:
@@ -233,7 +251,7 @@ class Application:
             items.append(item)
             size_bytes, count = size_bytes + cost_bytes, count + inside
         if 2 * refused_bytes > asked.max_tx_bytes:
-            self._clogged()
+            self._mempool.empty()
         return abci.ResponsePrepareProposal(txs=items)
 
     def _await_admissions(self) -> None:
@@ -312,10 +330,11 @@ class Application:
             self.screening.move_on(self._replica.keys(), pending.items, block.transactions)
             self.waiting.drop(pending.items)
             if pending.updates:
-                self._names |= validators.names(self._replica.read())
+                self._look_who_validates()
             self._last_counts = (self._last_counts[1], len(block.transactions))
             self._snapshots.after(block.height)
         self._committed(block)
+        self._tell_what_is_unheard()
         return abci.ResponseCommit(retain_height=self._snapshots.retain_height(block.height))
 
     # -- snapshot connection
@@ -329,8 +348,17 @@ class Application:
         with self._guard:
             answer = self._snapshots.applied(asked.index, asked.chunk, asked.sender)
             self.screening.move_on(self._replica.keys())
-            self._names = validators.names(self._replica.read())
+            self._look_who_validates()
         return answer
+
+    def _tell_what_is_unheard(self) -> None:
+        if (left := self.waiting.unheard()) is not None:
+            self._mempool.hand_over(left)
+
+    def _look_who_validates(self) -> None:
+        view = self._replica.read()
+        self._names |= validators.names(view)
+        self._is_validating = self._seat_key is None or bool(validators.validators(view).get(self._seat_key))
 
     def _version_after(self, height: int) -> params_pb2.ConsensusParams | None:
         """Return the rules version as CometBFT's application version, where it changes with the next block."""
@@ -342,6 +370,11 @@ class Application:
 def _verify_vote_extension(asked: abci.RequestVerifyVoteExtension) -> abci.ResponseVerifyVoteExtension:
     status = abci.ResponseVerifyVoteExtension.REJECT if asked.vote_extension else abci.ResponseVerifyVoteExtension.ACCEPT
     return abci.ResponseVerifyVoteExtension(status=status)
+
+
+def _in_turns(some: list[bytes], others: list[bytes]) -> list[bytes]:
+    """Return both lists as one, each in its order, an item of each in turn until one is at its end."""
+    return [each for pair in zip_longest(some, others) for each in pair if each is not None]
 
 
 def _carried(app_state: bytes) -> bytes:

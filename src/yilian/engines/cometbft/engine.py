@@ -24,14 +24,14 @@ from typing import Self
 
 from yilian.base.refusals import Reason, Refused
 from yilian.base.transaction import transaction_id
-from yilian.engines.cometbft.application import Application, Timing
+from yilian.engines.cometbft.application import Application, Configured, Mempool, Timing
 from yilian.engines.cometbft.headers import servers_said
 from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX, BATCH_TRANSACTIONS_MAX, pack
 from yilian.engines.cometbft.process import Process, binary
 from yilian.engines.cometbft.redial import Redial
 from yilian.engines.cometbft.rpc import Rpc, Taken, Unreachable
 from yilian.engines.cometbft.server import Server
-from yilian.engines.cometbft.settings import SOCKET, read_ports
+from yilian.engines.cometbft.settings import SOCKET, read_ports, seat_key
 from yilian.engines.cometbft.snapshots import EVERY, FOLDER, Snapshots
 from yilian.engines.cometbft.verifier import VERIFIER, Verifier
 from yilian.engines.faults import BeginningMissing, EngineClosed, NotOrdering, TooManyWaiting
@@ -81,6 +81,7 @@ class CometBftEngine(Served):
         self._guard = threading.Lock()
         self._pending: dict[bytes, _Pending] = {}
         self._due: dict[bytes, bytes] = {}  # of what is pending: what the sender has not handed to the CometBFT that runs
+        self._kept: list[bytes] = []  # items to hand over that came from others
         self._is_due = threading.Condition(self._guard)
         self._closing = threading.Event()
         self._ending = threading.Lock()
@@ -94,7 +95,8 @@ class CometBftEngine(Served):
         workers = max(1, processes_for(len(os.sched_getaffinity(0)))) if verifying is None else verifying
         self._verifier = Verifier(binary().with_name(VERIFIER), workers)
         verify = self._verifier.are_signed
-        self.application = Application(replica, self._snapshots, self._committed, self._renew, ports.named, Timing(_now_ms), verify)
+        mempool, configured = Mempool(self._renew, self._hand_over_kept), Configured(ports.named, seat_key(folder))
+        self.application = Application(replica, self._snapshots, self._committed, mempool, configured, Timing(_now_ms), verify)
         self._server = Server(folder / SOCKET, self.application.methods(), self._fail)
         try:
             self.process = Process(folder, ports, self._begun, self._fail)
@@ -191,9 +193,16 @@ class CometBftEngine(Served):
     def _renew(self) -> None:
         self.process.renew()
 
+    def _hand_over_kept(self, item: bytes) -> None:
+        with self._is_due:
+            self._kept.append(item)
+            self._is_due.notify_all()
+
     def _begun(self) -> None:
         """Hear that CometBFT began anew, with an empty mempool: all that is pending is to be sent again."""
         self.application.waiting.begin_anew()
+        if (kept := self.application.waiting.unheard()) is not None:
+            self._hand_over_kept(kept)
         with self._is_due:
             self._due = {id_: one.data for id_, one in self._pending.items()}
             self._is_due.notify_all()
@@ -296,8 +305,10 @@ class CometBftEngine(Served):
     def _send_next(self) -> bool:
         """Hand over what is due, or else wait a moment for it; say whether more may come."""
         with self._is_due:
-            self._is_due.wait_for(lambda: self._due or self._closing.is_set(), 1.0)
+            self._is_due.wait_for(lambda: self._due or self._kept or self._closing.is_set(), 1.0)
+            kept, self._kept = self._kept, []
             transactions = [self._due.pop(id_) for id_ in list(islice(self._due, CALL_TRANSACTIONS_MAX))]
+        self._call(kept)
         self._hand_over(transactions)
         return not self._closing.is_set()
 

@@ -44,8 +44,8 @@ class WrongGenesis(EngineStopped):
         """Name both."""
         super().__init__(
             f"CometBFT's genesis.json says {found}, this node's genesis is {chain_id(expected)}: "
-            "copy the founders' genesis.json to this node and run `yilian network repair` (CometBFT keeps the first that it has read), or write "
-            "the home anew with `yilian network init`"
+            "copy the founders' genesis.json to this node and run `yilian network repair` (CometBFT keeps the first that it has read), or "
+            "write the home anew with `yilian network init`"
         )
 
 
@@ -111,9 +111,9 @@ class SeatIncomplete(EngineStopped):
         """Name it."""
         self.path = path
         super().__init__(
-            f"{path} is missing: without it CometBFT would take another key, or forget which votes this seat gave and give them twice. Bring "
-            "back the seat's own key and the latest record of its votes, both; where either is lost, seat the member with another key, which "
-            "the others vote in (`yilian network propose --seat-key`)"
+            f"{path} is missing: without it CometBFT would take another key, or forget which votes this seat gave and give them twice. "
+            "Bring back the seat's own key and the latest record of its votes, both; where either is lost, seat the member with another "
+            "key, which the others vote in (`yilian network propose --seat-key`)"
         )
 
 

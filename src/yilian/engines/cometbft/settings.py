@@ -105,6 +105,14 @@ def read_ports(folder: Path) -> Ports:
     return Ports(p2p.hostname, p2p.port, rpc.port, named, servers)
 
 
+def seat_key(folder: Path) -> bytes | None:
+    """Return the public key of the seat in `FOLDER/validator`; None if its file cannot be read."""
+    try:
+        return base64.b64decode(json.loads((folder / HOME / "config/priv_validator_key.json").read_text())["pub_key"]["value"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def founding_powers(folder: Path) -> dict[str, int]:
     """Return the validators that the genesis in `FOLDER/validator` names: address as hex -> power.
 

@@ -16,7 +16,7 @@ import select
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, cast
 
@@ -27,11 +27,14 @@ from yilian.engines.cometbft.faults import VerifierDiffers
 VERIFIER = "yilian-verifier"  # beside CometBFT: `make cometbft` builds both
 FEW_MAX = 8  # claims: half a millisecond of a core, about what it costs to go to another process and back
 CLAIMS_MAX = 4_096  # of one question: 0.2 s of a slow core
-PATIENCE_S = 2.0  # for the answer to one question: ten times what the longest takes
+QUESTION_SIZE_BYTES_MAX = 4 * 1024 * 1024  # of their messages: approvals of a large transaction each carry all of it
+PATIENCE_S = 2.0  # for the answer to one question, and for one's turn to ask: ten times what the longest takes
 TRIALS = 10  # from its eighth time on a key is checked in another way than before (`usesMin` in main.go)
-STARTS_MAX = 4  # the first, and three after a failure
+STARTS_MAX = 4  # the first, and three after a failure; as many again an hour after the last start
+REGAIN_S = 3_600.0
 PIPE_SIZE_BYTES = 1 << 20  # what a process without privileges may ask for (pipe(7), pipe-max-size): a batch goes in one write
-GO = {"GOGC": "400", "GOMEMLIMIT": "64MiB"}  # its heap is a few megabytes; a flood of keys that come twice may not take more
+NUMBER_SIZE = 4
+GO = {"GOGC": "400", "GOMEMLIMIT": "64MiB"}  # its heap is a few megabytes; a flood of keys may not take more
 
 
 class Verifier:
@@ -45,8 +48,11 @@ class Verifier:
         self._command = [str(program), str(workers)]
         self._guard = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
-        self._starts_left = STARTS_MAX if workers and program.is_file() else 0
-        self._remark = "" if program.is_file() or not workers else f"there is no {program}"
+        self._number = 0  # of the last question
+        self._is_wanted = workers > 0 and program.is_file()
+        self._starts_left = STARTS_MAX
+        self._started_at = 0.0  # monotonic
+        self._remark = f"there is no {program}" if workers and not self._is_wanted else ""
         with self._guard:
             self._start()
 
@@ -71,8 +77,7 @@ class Verifier:
         if len(claims) <= FEW_MAX:
             return are_signed(claims)
         said: list[bool] = []
-        for at in range(0, len(claims), CLAIMS_MAX):
-            part = claims[at : at + CLAIMS_MAX]
+        for part in _questions(claims):
             answer = self._asked(part)
             said.extend(are_signed(part) if answer is None else [yes or is_signed(*one) for yes, one in zip(answer, part, strict=True)])
         return said
@@ -80,25 +85,31 @@ class Verifier:
     def close(self) -> None:
         """End the process; nobody asks any more."""
         with self._guard:
-            self._starts_left = 0
+            self._is_wanted = False
             self._end()
 
     def _asked(self, claims: Sequence[Signed]) -> list[bool] | None:
         """Return the process's answer; None if there is none to be had."""
-        with self._guard:
+        if not self._guard.acquire(timeout=PATIENCE_S):
+            return None
+        try:
             if self._child is None:
                 self._start()
             return self._answer(claims)
+        finally:
+            self._guard.release()
 
     def _start(self) -> None:
         """Start the process, if it may be, and try it.
 
         Raises   VerifierDiffers
         """
-        if self._starts_left == 0:
+        if time.monotonic() - self._started_at > REGAIN_S:
+            self._starts_left = STARTS_MAX
+        if not self._is_wanted or self._starts_left == 0:
             return
-        self._starts_left -= 1
-        environment = os.environ | GO | {"GOMAXPROCS": self._command[1]}
+        self._starts_left, self._started_at = self._starts_left - 1, time.monotonic()
+        environment = GO | os.environ | {"GOMAXPROCS": self._command[1]}
         pipe, none = subprocess.PIPE, subprocess.DEVNULL
         try:
             # Its own session: a Ctrl-C at the terminal reaches our node alone, which then ends it in order.
@@ -117,7 +128,7 @@ class Verifier:
         said = self._answer(edge * TRIALS)
         self._remark = "" if said is not None else f"{self._command[0]} does not answer"
         if said is not None and said != [case[3] for case in EDGE_CASES] * TRIALS:
-            self._starts_left = 0
+            self._is_wanted = False
             self._end()
             raise VerifierDiffers(Path(self._command[0]))
 
@@ -126,13 +137,20 @@ class Verifier:
         child = self._child
         if child is None:
             return None
+        self._number = (self._number + 1) % 2 ** (8 * NUMBER_SIZE)
+        number = self._number.to_bytes(NUMBER_SIZE, "big")
         parts = [part for key, message, signature in claims for part in (key, signature, len(message).to_bytes(4, "big"), message)]
-        body = b"".join(parts)
-        said = _exchanged(child, len(body).to_bytes(4, "big") + body, len(claims))
-        if len(said) != len(claims) or not set(said) <= {0, 1}:
-            self._end()
-            return None
-        return [byte == 1 for byte in said]
+        body = number + b"".join(parts)
+        said = b""
+        try:
+            said = _exchanged(child, len(body).to_bytes(4, "big") + body, NUMBER_SIZE + len(claims))
+        finally:
+            verdicts = said[NUMBER_SIZE:]
+            # Whatever came in between, also an exception: an answer that was not read to its end would be taken for the next one.
+            is_answered = said[:NUMBER_SIZE] == number and len(verdicts) == len(claims) and set(verdicts) <= {0, 1}
+            if not is_answered:
+                self._end()
+        return [byte == 1 for byte in verdicts] if is_answered else None
 
     def _end(self) -> None:
         child, self._child = self._child, None
@@ -143,6 +161,17 @@ class Verifier:
             child.wait()
             for pipe in (child.stdin, child.stdout):
                 cast("IO[bytes]", pipe).close()
+
+
+def _questions(claims: Sequence[Signed]) -> Iterator[Sequence[Signed]]:
+    """Yield the claims in their order, no more at once than a question may have; one that is larger by itself goes alone."""
+    start = size_bytes = 0
+    for at, claim in enumerate(claims):
+        if at > start and (at - start == CLAIMS_MAX or size_bytes + len(claim.message) > QUESTION_SIZE_BYTES_MAX):
+            yield claims[start:at]
+            start, size_bytes = at, 0
+        size_bytes += len(claim.message)
+    yield claims[start:]
 
 
 def _sink(child: subprocess.Popen[bytes]) -> int:

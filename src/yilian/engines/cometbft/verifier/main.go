@@ -2,8 +2,8 @@
 //
 // Usage: yilian-verifier [GOROUTINES], with the node at both ends of its pipes. It ends when its input does, so also when the node is killed.
 //
-// Shape: a question is 4 bytes of length and then, for each signature, 32 bytes of key, 64 of signature, 4 of length, the message; an answer
-// is a byte for each, 1 for yes. Lengths are big-endian.
+// Shape: a question is 4 bytes of length, 4 of its number and then, for each signature, 32 bytes of key, 64 of signature, 4 of length, the
+// message; an answer is the question's number and a byte for each signature, 1 for yes. Numbers are big-endian.
 //
 // Verdict: libsodium's, as the network's genesis says: s below the group's order, key and R canonical and of no small order, and R = sB - kA
 // to the byte, without the cofactor. Its node checks it on the edge cases at each start and asks libsodium about each no (verifier.py, ADR-0158).
@@ -29,7 +29,8 @@ const (
 	keySize       = 32
 	signatureSize = 64
 	headSize      = keySize + signatureSize + 4
-	frameSizeMax  = 1 << 26 // several full blocks: what claims more is not our node
+	numberSize    = 4
+	frameSizeMax  = 1 << 24 // four times what our node asks at once (QUESTION_SIZE_BYTES_MAX in verifier.py)
 	usesMin       = 8       // a table takes 80 us to make and saves 12 each time
 	seenMax       = 4096    // keys without a table that are counted
 	lastingMax    = 512     // keys with one, 40 KiB each: of the members of a large network
@@ -71,13 +72,18 @@ func (ring *keyring) table(key []byte) *curve.EdwardsBasepointTable {
 	if ring.seen[name] < usesMin {
 		return nil
 	}
+	delete(ring.seen, name) // so another goroutine goes without meanwhile, and a key that has no table is counted again
+	ring.guard.Unlock()
 	made := multiples(key)
+	ring.guard.Lock()
 	if made != nil {
-		if len(ring.lasting) >= lastingMax {
-			clear(ring.lasting)
+		for one := range ring.lasting { // any one: whoever fills this with keys of theirs pushes out theirs as well
+			if len(ring.lasting) < lastingMax {
+				break
+			}
+			delete(ring.lasting, one)
 		}
 		ring.lasting[name] = made
-		delete(ring.seen, name)
 	}
 	return made
 }
@@ -174,7 +180,7 @@ func serve(in io.Reader, out io.Writer, workers int) error {
 			return err
 		}
 		size := int(binary.BigEndian.Uint32(head[:]))
-		if size > frameSizeMax {
+		if size < numberSize || size > frameSizeMax {
 			return errNotOur
 		}
 		if size > cap(frame) {
@@ -184,11 +190,11 @@ func serve(in io.Reader, out io.Writer, workers int) error {
 		if _, err := io.ReadFull(in, frame); err != nil {
 			return err
 		}
-		all, err := taken(frame)
+		all, err := taken(frame[numberSize:])
 		if err != nil {
 			return err
 		}
-		if _, err := out.Write(ring.verdicts(all, workers)); err != nil {
+		if _, err := out.Write(append(frame[:numberSize:numberSize], ring.verdicts(all, workers)...)); err != nil {
 			return err
 		}
 	}
