@@ -200,7 +200,7 @@ def test_what_stops_a_node_is_said_by_the_command_that_runs_it(members, monkeypa
     kept = config.read_text()
     config.write_text(kept.replace('"genesis_time": "20', '"genesis_time": "19').replace('"chain_id": "yilian-', '"chain_id": "other-'))
     code, sentence = members.stops_with("hospital-1")
-    assert (code, "copy the founders' genesis to this node" in sentence) == (4, True)
+    assert (code, "copy the founders' genesis.json to this node" in sentence) == (4, True)
     config.write_text(kept)
 
 

@@ -37,7 +37,7 @@ async def test_a_cometbft_with_another_genesis_stops_the_node_with_a_sentence(co
     other = replace(consortium.genesis, started_at_s=consortium.genesis.started_at_s - 60)
     write_home(consortium.folders["hospital-1"], other, consortium.seats["hospital-1"], [])
     consortium.start("hospital-1")
-    with pytest.raises(WrongGenesis, match="copy the founders' genesis to this node"):
+    with pytest.raises(WrongGenesis, match=r"copy the founders' genesis\.json to this node"):
         await within(consortium.engines["hospital-1"].watch())
 
 

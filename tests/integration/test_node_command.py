@@ -143,6 +143,20 @@ def test_a_port_in_use_is_said_in_a_sentence(network, tmp_path, capsys):
     assert f"port {port} on 127.0.0.1 is in use" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("genesis.cbor", "is damaged: copy another member's, it is the same file for all"),
+        ("own-client.key", "is missing or damaged: bring it back from the backup of the keys, and start again"),
+    ],
+)
+def test_a_damaged_file_is_said_in_a_sentence_and_is_not_called_our_defect(network, tmp_path, capsys, name, sentence):
+    (tmp_path / "a" / name).write_bytes(b"overwritten")
+    capsys.readouterr()
+    assert main(["node", "run", "--home", str(tmp_path / "a")]) == 2
+    assert capsys.readouterr().err == f"usage: {tmp_path / 'a' / name} {sentence}\n"
+
+
 @pytest.mark.parametrize("name", ["node.db", "records.db"])
 def test_a_damaged_database_is_said_in_a_sentence_and_is_not_called_our_defect(network, tmp_path, capsys, name):
     (tmp_path / "a" / "records.db").touch()

@@ -258,9 +258,32 @@ def test_status_says_that_no_block_comes_and_ends_with_4(network, asked, capsys,
     halted = [line for line in out.splitlines() if line.startswith("halted: no block for ")]
     assert (code, bool(err), len(halted)) == ((4, True, 1) if is_halted else (0, False, 0))
     assert all(line.endswith(" s (a heartbeat comes every 5 s)") for line in halted)
-    assert "1 validators: clinic-1 1/1" in out
+    assert "1 validator: clinic-1 1/1" in out
     code, out, _ = said(capsys, "status", "--home", home, "--json")
     assert (code, json.loads(out)["is_halted"]) == (4 if is_halted else 0, is_halted)
+
+
+def test_status_says_that_a_seat_with_another_key_does_not_validate(network, asked, capsys):
+    seat = bytes(31) + b"\1"
+    asked(
+        1,
+        7,
+        rpc_port(network / "clinic-1"),
+        made="2999-01-01T00:00:00.5Z",
+        peers=("aa",),
+        seat=bytes(32),
+        seats=[(seat, "clinic-1")],
+        voting=[seat],
+    )
+    code, out, _ = said(capsys, "status", "--home", network / "clinic-1")
+    assert code == 0
+    assert "this member's seat has a key that the directory does not know: it does not validate, and its votes are nobody's" in out
+
+
+def test_one_member_named_twice_confirms_nothing(network, capsys):
+    home = network / "clinic-1"
+    code, _, err = said(capsys, "repair", "--home", home, "--ask", "127.0.0.1:1", "--ask", "127.0.0.1:1")
+    assert (code, err) == (2, "usage: --ask names one member twice: what it says, another must confirm\n")
 
 
 def test_status_names_the_validators_with_which_there_is_no_connection(network, asked, capsys):

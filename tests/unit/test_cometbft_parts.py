@@ -28,6 +28,7 @@ from yilian.engines.cometbft import (
     PortInUse,
     RestoredAlone,
     Seat,
+    SeatIncomplete,
     Trust,
     WrongGenesis,
     WrongVersion,
@@ -46,7 +47,7 @@ from yilian.engines.cometbft.application import (
 from yilian.engines.cometbft.held import Held
 from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX, BATCH_TRANSACTIONS_MAX, Screening, in_block, pack, unpack
 from yilian.engines.cometbft.peerfilter import BEHIND_MS, STRANGER_S
-from yilian.engines.cometbft.process import Process, _require_version, cause
+from yilian.engines.cometbft.process import SEAT_FILES, Process, _require_version, cause
 from yilian.engines.cometbft.server import Server
 from yilian.engines.cometbft.settings import VERSION, address, chain_id, genesis_document, read_ports
 from yilian.engines.cometbft.snapshots import Snapshots
@@ -196,6 +197,37 @@ def test_a_signature_is_verified_once_from_check_to_block(application, genesis, 
     application.process_proposal(abci.RequestProcessProposal(txs=[encode([data, data])]))
     finalize(application, 1, [data])
     assert application.screening.verified == 1
+
+
+def test_what_another_thread_is_checking_is_waited_for_and_checked_once(replica, genesis, story):
+    good, bad = [story.tick(genesis.started_at_s) for _ in range(12)], story.tick(genesis.started_at_s)
+    bad = bad[:-1] + bytes([bad[-1] ^ 1])
+    may_verify, asked, is_asked = threading.Event(), [], threading.Semaphore(0)
+
+    def verify(claims):
+        asked.append(len(claims))
+        is_asked.release()
+        assert may_verify.wait(60)
+        return are_signed(claims)
+
+    screening, said = Screening(genesis.network_id, replica.keys(), verify), {}
+    parts = {"first": [*good[:8], bad], "second": [bad, *good[4:]]}
+    threads = [
+        threading.Thread(target=lambda name=name, part=part: said.update({name: screening.said_of(part)})) for name, part in parts.items()
+    ]
+    for thread in threads:
+        thread.start()
+        assert is_asked.acquire(timeout=60)
+    may_verify.set()
+    for thread in threads:
+        thread.join(60)
+    assert asked[:2] == [9, 4]
+    for name, part in parts.items():
+        alone = Screening(genesis.network_id, replica.keys()).said_of(part)
+        assert [each.reason if isinstance(each, Refused) else each for each in said[name]] == [
+            each.reason if isinstance(each, Refused) else each for each in alone
+        ]
+    assert (screening.verified, screening._being_checked) == (12, set())
 
 
 def test_a_known_transaction_does_not_outlive_its_carriers_key(replica, genesis, story):
@@ -505,6 +537,41 @@ def test_a_port_in_use_names_the_line_of_the_written_home(tmp_path, genesis, mon
     assert str(caught.value) == f"127.0.0.1:{port} is in use by another process: {said}"
 
 
+def a_cometbft(folder, monkeypatch, script=""):
+    """Have a program stand for CometBFT that says the right version and then does what a shell script says."""
+    program = folder / "cometbft"
+    program.write_text(f"#!/bin/sh\n[ $1 = version ] && echo {VERSION} && exit\n{script}\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("YILIAN_COMETBFT", str(program))
+    return program
+
+
+@pytest.mark.parametrize("name", SEAT_FILES)
+def test_without_a_file_of_its_seat_no_cometbft_is_started(tmp_path, genesis, monkeypatch, name):
+    a_cometbft(tmp_path, monkeypatch)
+    write_home(tmp_path, genesis, Seat("hospital-1", "127.0.0.1", *free_ports(2), bytes(32)), [])
+    (tmp_path / "validator" / name).unlink()
+    with pytest.raises(
+        SeatIncomplete, match=f"{name} is missing: .* Bring back the seat's own key and the latest record of its votes, both"
+    ):
+        Process(tmp_path, read_ports(tmp_path), lambda: None, raised)
+    assert not (tmp_path / "validator" / name).exists()
+
+
+def test_a_cometbft_that_keeps_dying_is_quoted_from_its_last_life(tmp_path, genesis, monkeypatch):
+    a_cometbft(tmp_path, monkeypatch, "echo its last word; exit 3")
+    monkeypatch.setattr("yilian.engines.cometbft.process.PAUSE_S", 0.0)
+    write_home(tmp_path, genesis, Seat("hospital-1", "127.0.0.1", *free_ports(2), bytes(32)), [])
+    (tmp_path / "cometbft.log").write_text("ERROR: of another day\n")
+    failed, done = [], threading.Event()
+    process = Process(tmp_path, read_ports(tmp_path), lambda: None, lambda error: (failed.append(error), done.set()))
+    process.start()
+    assert done.wait(60)
+    process.end()
+    assert "CometBFT ended 3 again and again" in str(failed[0])
+    assert f"its last line in {tmp_path}/cometbft.log is: its last word." in str(failed[0])
+
+
 def test_a_folder_without_a_home_says_what_to_write(tmp_path):
     with pytest.raises(NotAHome, match="yilian network init"):
         read_ports(tmp_path)
@@ -560,7 +627,7 @@ def test_info_answers_the_last_committed_height_not_the_last_finalised(applicati
     assert (info.last_block_height, info.last_block_app_hash) == (1, answer.app_hash)
 
 
-def test_a_program_that_does_not_say_which_cometbft_it_is_is_told_so_by_its_path(tmp_path):
+def test_a_program_that_does_not_say_which_cometbft_it_is_is_told_so_by_its_path(tmp_path, monkeypatch):
     program = tmp_path / "silent"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o700)
@@ -568,6 +635,15 @@ def test_a_program_that_does_not_say_which_cometbft_it_is_is_told_so_by_its_path
         _require_version(program)
     sentence = f"the program at {program} does not say which version of CometBFT it is, this software works with {VERSION} alone"
     assert str(wrong.value) == f"{sentence}: run `make cometbft` and start again"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr("yilian.engines.cometbft.process.VERSION_S_MAX", 0.2)
+    with pytest.raises(WrongVersion, match="does not say which version"):
+        _require_version(program)
+    monkeypatch.undo()
+    program.chmod(0o600)
+    with pytest.raises(WrongVersion, match="does not say which version"):
+        _require_version(program)
+    program.chmod(0o700)
     program.write_text("#!/bin/sh\necho 0.37.0\n")
     with pytest.raises(WrongVersion, match=rf"CometBFT 0\.37\.0 was found at {program}, this software works with"):
         _require_version(program)

@@ -43,7 +43,7 @@ def lines(member: str, said: "Standing") -> list[str]:
         told.append(f"{one.here} of {one.whole} validators' votes are here, {one.needed} needed for the first block")
     if not (said.is_seated or said.peers):
         told.append(_NOT_LET_IN)
-    elif not (said.is_seated or said.is_catching_up):
+    elif said.height and not (said.is_seated or said.is_catching_up):
         told.append(_SEATLESS)
     if said.refused:
         told.append(f"{said.refused}; it waits for another: make sure that who is named with --peers and --ask is honest")

@@ -10,7 +10,7 @@ Source   design 02 "Batch", "Verdicts"; ADR-0116.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from yilian.base.codec import Malformed, decode, encode
 from yilian.base.cose import SIGN1_HEAD
@@ -86,6 +86,8 @@ class Screening:
         self._keys = keys
         self._verify = verify
         self._guard = threading.Lock()
+        self._being_checked: set[bytes] = set()
+        self._found_out = threading.Condition(self._guard)
         self.facts: Held[Screened] = Held(FACTS_SIZE_BYTES_MAX, _fact_bytes)
         self._admitted: Held[tuple[KeyTable, tuple[bytes, ...]]] = Held(BATCHES_SIZE_BYTES_MAX, batch_bytes)
         self.verified = 0  # transactions whose signatures were checked here: a test asks
@@ -134,14 +136,35 @@ class Screening:
                 said[data] = known
             else:
                 unknown[data] = None
-        found = screen_all(self._network, keys, list(unknown), self._verify)
-        with self._guard:
-            for data, one in zip(unknown, found, strict=True):
-                said[data] = one
-                if isinstance(one, Screened):
-                    self.verified += 1
-                    self.facts.hold(data, one)
+        mine, others = self._claimed(unknown)
+        try:
+            found = screen_all(self._network, keys, mine, self._verify)
+            with self._guard:
+                for data, one in zip(mine, found, strict=True):
+                    said[data] = one
+                    if isinstance(one, Screened):
+                        self.verified += 1
+                        self.facts.hold(data, one)
+        finally:
+            with self._found_out:
+                self._being_checked.difference_update(mine)
+                self._found_out.notify_all()
+        if others:  # after one's own, so that two threads never wait for each other
+            with self._found_out:
+                self._found_out.wait_for(lambda: self._being_checked.isdisjoint(others))
+            said.update(zip(others, self.said_of(others), strict=True))  # what was refused there is found out here anew
         return [said[data] for data in transactions]
+
+    def _claimed(self, unknown: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
+        """Return what is not being checked by any thread, and is by this one from now on, and what another checks at this moment.
+
+        A proposal often comes while CheckTx is at one of its items: each signature is checked once all the same.
+        """
+        with self._guard:
+            others = [data for data in unknown if data in self._being_checked]
+            mine = [data for data in unknown if data not in self._being_checked]
+            self._being_checked.update(mine)
+            return mine, others
 
     def move_on(self, keys: KeyTable, items: Sequence[bytes] = (), transactions: Sequence[bytes] = ()) -> None:
         """Take the key table after a block, and forget what the block held."""
