@@ -7,10 +7,12 @@ import time
 import pytest
 
 from tests.together import together
+from tests.worlds import founder
 from yilian import ledger
 from yilian.cli import control, main
 from yilian.cli.frame import Declined
 from yilian.contracts import directory
+from yilian.ledger import Genesis
 
 MEMBERS = ("clinic-1", "hospital-1", "regulator-1")
 AHEAD = directory.RULES_BLOCKS_AHEAD_MIN
@@ -183,6 +185,21 @@ async def test_what_may_still_be_voted_on_is_listed_with_what_it_would_change_an
             f"    for it so far: hospital-1; 1 of 3 votes, 3 carry it; open until {until_}",
         ],
     )
+    card = here.running.folder / "newcomer.card"
+    card.write_bytes(Genesis(0, "", (founder("pharmacy-9", ("pharmacy",), power=0),), {}).encoded())
+    third = (await here.facts("clinic-1", "propose", "--admit", card))["proposal"]
+    listed = (await here.said("clinic-1", "proposals"))[1].splitlines()[4]
+    assert listed.startswith(f"proposal {third} of clinic-1: admit: id pharmacy-9, kinds pharmacy, ")
+    assert "... (1,216 bytes), " in listed
+    assert len(listed) < 600
+    shown = await asyncio.to_thread(main, ["show", "entry", str(third), "--node", here.running.nodes["clinic-1"].settings.endpoint])
+    assert shown == 0
+    rows = dict(line.strip().split("  ", 1) for line in here.capsys.readouterr().out.splitlines()[1:])
+    assert (rows["proposes"].strip(), rows["kinds"].strip(), rows["power"].strip()) == ("admit", "pharmacy", "0")
+    assert rows["sealing key"].strip().endswith("... (1,216 bytes)")
     for member in ("clinic-1", "regulator-1"):
         await here.facts(member, "vote", "--proposal", second)
-    assert [each["proposal"] for each in (await here.facts("hospital-1", "proposals"))["proposals"]] == [first]  # the other is carried
+    assert [each["proposal"] for each in (await here.facts("hospital-1", "proposals"))["proposals"]] == [
+        first,
+        third,
+    ]  # the other is carried

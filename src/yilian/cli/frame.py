@@ -19,6 +19,7 @@ from yilian.base.refusals import Refused
 
 DONE, USAGE, REFUSED, UNREACHABLE, DEFECT = 0, 2, 3, 4, 70  # design 08
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
+_DIGITS_SHOWN_MAX, _DIGITS_BEGUN = 128, 32  # a signature is shown whole
 _CLOSED_PIPE = 141  # and of one whose reader went away
 
 Fact = str | int | float | bool | None | bytes | Iterable["Fact"] | Mapping[str, "Fact"]
@@ -84,6 +85,11 @@ def plain(value: Fact) -> object:
     if isinstance(value, str | int | float) or value is None:
         return value
     return [plain(each) for each in value]
+
+
+def shortened(digits: str) -> str:
+    """Return hexadecimal digits as a person reads them: a sealing key has 2,432. `--json` has them all."""
+    return digits if len(digits) <= _DIGITS_SHOWN_MAX else f"{digits[:_DIGITS_BEGUN]}... ({len(digits) // 2:,} bytes)"
 
 
 def counted_as(number: int, one: str, many: str) -> str:

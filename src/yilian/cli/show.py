@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from yilian.cli import places, voting
 from yilian.cli.asking import get
-from yilian.cli.frame import Declined, Fact, Misused, Output, Unreachable, plain
+from yilian.cli.frame import Declined, Fact, Misused, Output, Unreachable, shortened
 
 if TYPE_CHECKING:
     from yilian.base.transaction import Transaction
@@ -90,8 +90,8 @@ def _entry(url: str, which: str, output: Output) -> None:
         facts["proposes"] = fields | proposed[1]
     shown = [
         ("id", transaction.id.hex()),
-        *((name.removesuffix("_s").replace("_", " "), _said(kind, name, value)) for name, value in message.items()),
-        *([] if proposed is None else [("proposes", f"{proposed[0]}: " + ", ".join(f"{k} {plain(v)}" for k, v in proposed[1].items()))]),
+        *(_row(kind, name, value) for name, value in message.items() if proposed is None),  # a proposal's are its change, encoded
+        *([] if proposed is None else [("proposes", proposed[0]), *(_row(kind, *field) for field in proposed[1].items())]),
         *(("approved by", key.hex()) for key, _ in transaction.approvals),
         ("receipts of", f"{', '.join(signers)}; the entry has {len(statement)} bytes, and that is all that other members know of it"),
     ]
@@ -115,6 +115,10 @@ def _message(transaction: "Transaction") -> tuple[str, dict[str, Any]]:
     return kind.name, {names[number]: value for number, value in transaction.body.items()}
 
 
+def _row(kind: str, name: str, value: object) -> tuple[str, str]:
+    return name.removesuffix("_s").replace("_", " "), _said(kind, name, value)
+
+
 def _said(kind: str, name: str, value: object) -> str:
     """Return a field as a person reads it. `--json` has it as it stands."""
     from yilian.contracts import access
@@ -126,7 +130,7 @@ def _said(kind: str, name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, bytes):
-        return value.hex()
+        return shortened(value.hex())
     if isinstance(value, int) and name.endswith("_s"):
         return f"{value} s" if name == "interval_s" else _utc(value)
     if isinstance(value, list):
@@ -256,7 +260,7 @@ def _member(url: str, which: str, output: Output) -> None:
         ("endpoint", one["endpoint"]),
         ("node key", one["node_key"]),
         ("receipt key", one["receipt_key"]),
-        ("sealing key", f"{one['sealing_key'][:32]}... ({len(one['sealing_key']) // 2:,} bytes)"),
+        ("sealing key", shortened(one["sealing_key"])),
         ("as of", f"height {said['height']}"),
     ]
     output.answer({**one, "height": said["height"]}, f"member {one['id']}", *_table(shown))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from yilian.cli import operating
 from yilian.cli.files import read_bytes
-from yilian.cli.frame import Declined, Misused, Output, plain
+from yilian.cli.frame import Declined, Misused, Output, plain, shortened
 
 if TYPE_CHECKING:
     from yilian.base.kinds import StateView
@@ -250,10 +250,16 @@ def _proposals(options: argparse.Namespace, output: Output) -> None:
 
 
 def _open_lines(one: dict[str, Any]) -> list[str]:
-    fields = ", ".join(f"{name} {value}" for name, value in one["proposes"].items() if name != "change" and value is not None)
+    fields = ", ".join(f"{name} {_shown(value)}" for name, value in one["proposes"].items() if name != "change" and value is not None)
     until = time.strftime("%Y-%m-%d", time.gmtime(one["closes_at_s"]))
     what = f"proposal {one['proposal']} of {one['proposer']}: {one['proposes']['change']}: {fields}"
     return [what, f"    {_outcome(one)}; open until {until}"]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return " and ".join(map(str, value))
+    return shortened(value) if isinstance(value, str) and not value.strip("0123456789abcdef") else str(value)
 
 
 def _outcome(said: dict[str, Any]) -> str:
