@@ -194,9 +194,9 @@ async def test_what_may_still_be_voted_on_is_listed_with_what_it_would_change_an
     assert len(listed) < 600
     shown = await asyncio.to_thread(main, ["show", "entry", str(third), "--node", here.running.nodes["clinic-1"].settings.endpoint])
     assert shown == 0
-    rows = dict(line.strip().split("  ", 1) for line in here.capsys.readouterr().out.splitlines()[1:])
-    assert (rows["proposes"].strip(), rows["kinds"].strip(), rows["power"].strip()) == ("admit", "pharmacy", "0")
-    assert rows["sealing key"].strip().endswith("... (1,216 bytes)")
+    rows = [line.split() for line in here.capsys.readouterr().out.splitlines()]
+    assert [row for row in (["proposes", "admit"], ["kinds", "pharmacy"], ["power", "0"]) if row not in rows] == []
+    assert [row[-2:] for row in rows if row[:2] == ["sealing", "key"]] == [["(1,216", "bytes)"]]
     for member in ("clinic-1", "regulator-1"):
         await here.facts(member, "vote", "--proposal", second)
     assert [each["proposal"] for each in (await here.facts("hospital-1", "proposals"))["proposals"]] == [

@@ -35,10 +35,7 @@ from yilian.engines.cometbft import (
     write_home,
 )
 from yilian.engines.cometbft.application import (
-    BLOCK_TRANSACTIONS_MAX,
     CODE_KEPT,
-    LOOK_S,
-    LOOKS_MAX,
     Application,
     Configured,
     Mempool,
@@ -48,6 +45,7 @@ from yilian.engines.cometbft.held import Held
 from yilian.engines.cometbft.items import BATCH_SIZE_BYTES_MAX, BATCH_TRANSACTIONS_MAX, Screening, in_block, pack, unpack
 from yilian.engines.cometbft.peerfilter import BEHIND_MS, STRANGER_S
 from yilian.engines.cometbft.process import SEAT_FILES, Process, _require_version, cause
+from yilian.engines.cometbft.proposing import BLOCK_TRANSACTIONS_MAX, LOOK_S, LOOKS_MAX
 from yilian.engines.cometbft.server import Server
 from yilian.engines.cometbft.settings import VERSION, address, chain_id, genesis_document, read_ports
 from yilian.engines.cometbft.snapshots import Snapshots

@@ -125,7 +125,7 @@ def _said(kind: str, name: str, value: object) -> str:
 
     if kind == "access.record" and name == "basis":
         return next((basis.name.lower() for basis in access.Basis if basis == value), str(value))
-    if value is None or value in (b"", []):
+    if value is None or value in (b"", [], ""):
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -1,8 +1,9 @@
 """Ordering by CometBFT validators over ABCI 2.0. The door: the engine, and what writes a member's folder.
 
-Files    in the order of a transaction's life: `engine` (submitted, answered), `items` (batched, screened), `rpc` (handed over), `server`
-         and `wire` (ABCI's socket), `application` (ABCI's methods), `validators` (who decides); `process` keeps CometBFT alive,
-         `settings` tells it everything. `stubs` are generated.
+Files    in the order of a transaction's life: `engine` (submitted, answered), `items` (batched, screened), `verifier` (its signatures
+         checked beside this process), `rpc` (handed over), `server` and `wire` (ABCI's socket), `application` (ABCI's methods), `waiting`
+         (until a block holds it), `proposing` (in our turn), `ahead` (worked out), `validators` (who decides); `process` keeps CometBFT
+         alive, `settings` tells it everything. `stubs` are generated; `verifier/` is the program, in Go.
 """
 
 from yilian.engines.cometbft.engine import HALTED_S, CometBftEngine

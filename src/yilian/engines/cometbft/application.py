@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from google.protobuf import timestamp_pb2
@@ -29,6 +28,7 @@ from yilian.engines.cometbft.ahead import Ahead, Proposal, Worked
 from yilian.engines.cometbft.faults import OutOfStep, WrongGenesis, WrongVersion
 from yilian.engines.cometbft.items import BATCHES_SIZE_BYTES_MAX, Screening, batch_bytes, in_block
 from yilian.engines.cometbft.peerfilter import PeerFilter
+from yilian.engines.cometbft.proposing import await_admissions, proposed
 from yilian.engines.cometbft.settings import SEATS, VERSION, chain_id
 from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
@@ -40,11 +40,6 @@ from yilian.engines.protocol import Block
 from yilian.engines.replica import Decided, Replica
 from yilian.ledger import BlockHeader, Genesis, Result, Verify, VersionMissing, rules_of
 
-BLOCK_TRANSACTIONS_MAX = 4_000  # so that deciding a block takes well under `timeout_propose` on a slow core (ADR-0091)
-BUSY_TRANSACTIONS = 100  # a block of as many says that the network is busy: then a proposal waits for what is being checked (ADR-0116)
-LOOK_S = 0.01  # between two looks at what has been admitted
-LOOKS_MAX = 20  # 0.2 s: leaves 0.5 s of `timeout_propose`
-CALM_LOOKS = 5  # as many looks at which nothing new had come: nothing more is on its way
 CODE_ADMITTED = 0
 CODE_KEPT = 2**32 - 1  # no refusal's number
 # An access entry ends 90 s after issue and at most 120 s after its block's time (design 03): 30 s are left, a heartbeat takes 5 (ADR-0118)
@@ -226,48 +221,20 @@ class Application:
         return abci.ResponseInitChain(app_hash=self._replica.chain.app_hash)
 
     def prepare_proposal(self, asked: abci.RequestPrepareProposal) -> abci.ResponsePrepareProposal:
-        """Answer the items to propose: those that hold, in the order in which they came, until the block is full. Those that CometBFT
-        offers and we had no room for take turns with them, so that neither waits for all of the others.
+        """Answer the items to propose: those that hold, until the block is full (`proposing`).
 
         What does not hold held when it was taken in: its carrier's key has gone since. CometBFT keeps such items, offers no way to drop
         one, and would in the end offer nothing else; so when they are half of what fits, its mempool is to be emptied (ADR-0090).
         """
         if asked.height == 1 or self._is_stale(_ms(asked.time)):
             return abci.ResponsePrepareProposal()  # its time is genesis's, or from before a halt: what is true now would be refused
-        self._await_admissions()
-        waiting, offering = self.waiting.items(), list(asked.txs)
-        known, offered = frozenset(waiting), frozenset(offering)
-        items, size_bytes, count, refused_bytes = [], 0, 0, 0
-        for item in _in_turns(waiting, [each for each in offering if each not in known]):
-            try:
-                inside = self.screening.admit(item)
-            except Refused:
-                refused_bytes += len(item) if item in offered else 0
-                self.waiting.drop([item])
-                continue
-            cost_bytes = len(item) + _overhead_bytes(len(item))
-            if size_bytes + cost_bytes > asked.max_tx_bytes or count + inside > BLOCK_TRANSACTIONS_MAX:
-                break
-            items.append(item)
-            size_bytes, count = size_bytes + cost_bytes, count + inside
-        if 2 * refused_bytes > asked.max_tx_bytes:
+        await_admissions(max(self._last_counts), self.waiting.transactions, lambda: self._is_checking, self._pause)
+        offered = list(asked.txs)
+        said = proposed(self.waiting.items(), offered, self.screening.admit, asked.max_tx_bytes)
+        self.waiting.drop(said.refused)
+        if 2 * sum(map(len, frozenset(said.refused).intersection(offered))) > asked.max_tx_bytes:
             self._mempool.empty()
-        return abci.ResponsePrepareProposal(txs=items)
-
-    def _await_admissions(self) -> None:
-        """Wait, after busy blocks, until as much as in the fuller of the last two has been admitted, or no more comes, or 0.2 s are over.
-
-        CometBFT asks for the next proposal 200 ms after it saw the last block's votes, of which deciding that block took a part. What was
-        submitted upon it is being checked now; a proposal without it would be an empty block and cost as long as a full one (ADR-0116).
-        """
-        seen, calm_looks, wanted = -1, 0, max(self._last_counts)
-        for _ in range(LOOKS_MAX):
-            count = self.waiting.transactions()
-            calm_looks = calm_looks + 1 if count == seen > 0 and not self._is_checking else 0
-            seen = count
-            if wanted < BUSY_TRANSACTIONS or count >= wanted or calm_looks == CALM_LOOKS:
-                return
-            self._pause(LOOK_S)
+        return abci.ResponsePrepareProposal(txs=said.items)
 
     def _is_stale(self, time_ms: int) -> bool:
         """Say whether a block of this time would judge what is said now by a time that is long past (ADR-0118)."""
@@ -372,11 +339,6 @@ def _verify_vote_extension(asked: abci.RequestVerifyVoteExtension) -> abci.Respo
     return abci.ResponseVerifyVoteExtension(status=status)
 
 
-def _in_turns(some: list[bytes], others: list[bytes]) -> list[bytes]:
-    """Return both lists as one, each in its order, an item of each in turn until one is at its end."""
-    return [each for pair in zip_longest(some, others) for each in pair if each is not None]
-
-
 def _carried(app_state: bytes) -> bytes:
     """Return our genesis as CometBFT's genesis carries it; empty if it carries none."""
     try:
@@ -387,11 +349,6 @@ def _carried(app_state: bytes) -> bytes:
 
 def _ms(time: timestamp_pb2.Timestamp) -> int:
     return time.seconds * 1_000 + time.nanos // 1_000_000
-
-
-def _overhead_bytes(size_bytes: int) -> int:
-    """Return what protobuf adds to one item of a block: its field's tag and its length."""
-    return 1 + (size_bytes.bit_length() + 6) // 7
 
 
 def _item_results(results: tuple[Result, ...], counts: list[int]) -> list[abci.ExecTxResult]:
