@@ -3,11 +3,10 @@
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
-from random import Random
-from socket import socket
 
 import httpx
 
+from tests.ports import bound
 from yilian.base.keys import SigningKey
 from yilian.contracts import directory
 from yilian.engines.embedded import EmbeddedEngine
@@ -22,19 +21,6 @@ OPERATOR = "regulator-1"
 
 def seed(*names):
     return sha256("/".join(str(name) for name in names).encode()).digest()
-
-
-def bound():
-    """Return a socket on a free port below the range from which the system serves outgoing connections, so that none takes it meanwhile."""
-    for port in Random().sample(range(12_000, 32_000), 200):
-        probe = socket()
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            probe.close()
-        else:
-            return probe
-    raise OSError("no free port")
 
 
 NOT_ASKED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; without one each client reads all authorities anew, 30 ms

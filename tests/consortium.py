@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.ports import free_ports
 from tests.waiting import Lines, bound
 from tests.worlds import KINDS, PARAMETERS, founder, key, node_key, seed
 from yilian.base.transaction import Header, sign
@@ -28,7 +29,6 @@ from yilian.engines.cometbft.verifier import VERIFIER, Verifier
 from yilian.engines.cometbft.waiting import Waiting
 from yilian.engines.replica import Replica
 from yilian.ledger import Genesis
-from yilian.sim.region import free_ports
 
 NAMES = ("hospital-1", "hospital-2", "clinic-1", "regulator-1")
 WAIT_S = 60  # a bound that turns a hang into a failure; nothing is measured with it

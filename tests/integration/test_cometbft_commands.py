@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.commands import YILIAN
-from tests.consortium import NAMES, free_ports, needs_cometbft
+from tests.consortium import NAMES, needs_cometbft
+from tests.ports import free_ports
 from tests.waiting import Lines, tries
 from yilian.engines.consortium import Standing, Unreachable, standing
 from yilian.engines.replica import Replica

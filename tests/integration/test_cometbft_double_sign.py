@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.consortium import free_ports, needs_cometbft, within
+from tests.consortium import needs_cometbft, within
+from tests.ports import free_ports
 from yilian.base.codec import decode
 from yilian.cli import control, main, network
 from yilian.contracts import directory

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.consortium import free_ports
+from tests.ports import free_ports
 from yilian.base.codec import encode
 from yilian.cli import main, operating
 from yilian.cli.frame import Unreachable

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.consortium import NAMES, consensus_key, consortium_genesis, free_ports
+from tests.consortium import NAMES, consensus_key, consortium_genesis
+from tests.ports import free_ports
 from tests.sim.story import Story
 from tests.worlds import KINDS, key, make_genesis, node_key
 from yilian.base.codec import decode, encode

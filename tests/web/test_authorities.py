@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.alliance_worlds import bound
+from tests.ports import bound
 from yilian.peers import FollowedNode, Peers, Unreachable
 from yilian.peers.authorities import authorities
 
