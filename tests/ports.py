@@ -1,5 +1,5 @@
-"""Ports for what a test serves: below those that the system gives to outgoing connections, so that none takes one meanwhile, and for each of
-the workers that run tests side by side its own: two that draw from the same by chance meet now and then."""
+"""Ports for what a test serves: below those that the system gives to outgoing connections, so that none takes one meanwhile, and for each
+of the workers that run tests side by side its own: two that draw from the same by chance meet now and then."""
 
 import os
 from contextlib import ExitStack
