@@ -6,7 +6,7 @@ Method   One validator, its CometBFT and the sender share this machine's cores; 
          answer to a new transaction: interpreter, store, CometBFT with its handshake, one block. Killed: SIGKILL to the validator in the
          middle of Commit, then to CometBFT, so that the last block is replayed. Memory is VmRSS of the process (VmHWM where it says
          peak), of a process that does nothing but validate: the sender is another. Disk is what the folder's files occupy.
-Use      `make bench-restart` feeds 10^6 entries and takes about twenty minutes; ARGS="--entries 100000" for a quick look; with
+Use      `make bench-restart` feeds 10^6 entries and takes about seven minutes; ARGS="--entries 100000" for a quick look; with
          `--home DIR` the fed validator is kept, and used again.
 Peer     none here.
 """

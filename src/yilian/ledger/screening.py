@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from yilian.base.keys import Signed, are_signed
 from yilian.base.refusals import Reason, Refused, require
-from yilian.base.transaction import APPROVALS_MAX, Transaction, parse
+from yilian.base.transaction import Transaction, parse
 
 KeyTable = Mapping[bytes, tuple[str, bytes]]  # kid -> member id, node key; active members only
 Verify = Callable[[Sequence[Signed]], Sequence[bool]]
@@ -51,10 +51,8 @@ def screen_all(network: bytes, keys: KeyTable, batch: Iterable[bytes], verify: V
         except Refused as no:
             said.append(no.with_traceback(None))  # which would keep this very list alive
     _refuse(said, _envelopes(said), verify, lambda _: Refused(Reason.BAD_SIGNATURE))
-    for number in range(APPROVALS_MAX):
-        if not (claims := _approvals(said, number)):
-            break
-        _refuse(said, claims, verify, lambda claim: Refused(Reason.BAD_APPROVAL, key=claim.public_key))
+    for number in range(max([len(one.transaction.approvals) for one in said if isinstance(one, Screened)], default=0)):
+        _refuse(said, _approvals(said, number), verify, lambda claim: Refused(Reason.BAD_APPROVAL, key=claim.public_key))
     return said
 
 
