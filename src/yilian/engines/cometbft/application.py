@@ -26,7 +26,7 @@ from yilian.contracts import directory
 from yilian.engines.cometbft import validators
 from yilian.engines.cometbft.ahead import Ahead, Proposal, Worked
 from yilian.engines.cometbft.faults import OutOfStep, WrongGenesis, WrongVersion
-from yilian.engines.cometbft.items import BATCHES_SIZE_BYTES_MAX, Screening, batch_bytes, in_block
+from yilian.engines.cometbft.items import Screening, batch_bytes, in_block
 from yilian.engines.cometbft.peerfilter import PeerFilter
 from yilian.engines.cometbft.proposing import await_admissions, proposed
 from yilian.engines.cometbft.settings import SEATS, VERSION, chain_id
@@ -34,7 +34,7 @@ from yilian.engines.cometbft.snapshots import Snapshots
 from yilian.engines.cometbft.stubs.abci import types_pb2 as abci
 from yilian.engines.cometbft.stubs.crypto import keys_pb2
 from yilian.engines.cometbft.stubs.types import params_pb2
-from yilian.engines.cometbft.waiting import Waiting
+from yilian.engines.cometbft.waiting import WAITING_SIZE_BYTES_MAX, Waiting
 from yilian.engines.faults import RulesMissing
 from yilian.engines.protocol import Block
 from yilian.engines.replica import Decided, Replica
@@ -111,7 +111,7 @@ class Application:
         self._is_validating = True
         self._look_who_validates()
         self.screening = Screening(self._genesis.network_id, replica.keys(), verify)
-        self.waiting = Waiting(BATCHES_SIZE_BYTES_MAX, batch_bytes)
+        self.waiting = Waiting(WAITING_SIZE_BYTES_MAX, batch_bytes)
         self._is_checking = False  # an item, on the mempool's connection
         self._ahead = Ahead(self._worked_ahead)
 

@@ -17,6 +17,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -71,7 +72,7 @@ class CometBftEngine(Served):
         """Serve ABCI in `folder`, and keep CometBFT running on `FOLDER/validator`. `verifying` goroutines beside this process check
         signatures: as many as the cores allow, if nothing is said; 0: they are checked here.
 
-        Raises   BinaryMissing, WrongVersion, PortInUse, NotAHome, VerifierDiffers
+        Raises   BinaryMissing, WrongVersion, SeatIncomplete, PortInUse, NotAHome, VerifierDiffers
         """
         super().__init__(replica)
         ports = read_ports(folder)
@@ -97,13 +98,12 @@ class CometBftEngine(Served):
         verify = self._verifier.are_signed
         mempool, configured = Mempool(self._renew, self._hand_over_kept), Configured(ports.named, seat_key(folder))
         self.application = Application(replica, self._snapshots, self._committed, mempool, configured, Timing(_now_ms), verify)
-        self._server = Server(folder / SOCKET, self.application.methods(), self._fail)
-        try:
+        with ExitStack() as begun:
+            begun.callback(self._let_go)
+            self._server = Server(folder / SOCKET, self.application.methods(), self._fail)
+            begun.callback(self._server.close)
             self.process = Process(folder, ports, self._begun, self._fail)
-        except BaseException:
-            self._server.close()
-            self._let_go()
-            raise
+            begun.pop_all()
         loops = {"yilian-door": self._enter_next, "yilian-sender": self._send_next, "yilian-halts": self._notice_halt}
         self._threads = [threading.Thread(target=self._guarded, args=(loop,), name=name, daemon=True) for name, loop in loops.items()]
         self.process.start()
@@ -116,8 +116,8 @@ class CometBftEngine(Served):
     ) -> Self:
         """Open or begin the member's copy in `folder` and join the network.
 
-        Raises   StoreLocked, StoreCorrupt, DiskFull, DiskFailed, WrongNetwork, BinaryMissing, WrongVersion, PortInUse, NotAHome,
-                 VerifierDiffers
+        Raises   StoreLocked, StoreCorrupt, DiskFull, DiskFailed, WrongNetwork, BinaryMissing, WrongVersion, SeatIncomplete, PortInUse,
+                 NotAHome, VerifierDiffers
         """
         replica = Replica.open(folder, genesis)
         try:

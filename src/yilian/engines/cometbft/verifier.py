@@ -2,8 +2,8 @@
 
 A signature's verdict is the network's, so as little as may be rests on that process: it is tried on the edge cases at each start, and each
 no is asked of libsodium here: honest traffic has none. Nobody waits for it without a bound: one that has died, stands still or says
-what it should not is ended and its claims are checked here, and one that keeps failing is not started again. Where it was never built, all
-is checked here.
+what it should not is ended and its claims are checked here, and one that keeps failing rests for an hour. Where it was never built, all is
+checked here.
 Source   ADR-0158; design 02 "One signature semantics per network".
 """
 

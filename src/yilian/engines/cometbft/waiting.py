@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 from yilian.engines.cometbft.held import Held
 
+WAITING_SIZE_BYTES_MAX = 16 * 1024 * 1024  # two full blocks, as they lie in memory (ADR-0115); CometBFT's mempool takes what is beyond
+
 
 class _Waits(NamedTuple):
     """One item: its transactions, and whether CometBFT's mempool was given it."""
